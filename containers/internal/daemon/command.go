@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
@@ -66,7 +65,7 @@ func (prog *program) builtin(name, summary string, run func() int) Command {
 	}}
 }
 
-func (prog *program) settings(_ context.Context, args []string, stdout, _ io.Writer) int {
+func (prog *program) settings(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	format := "text"
 	switch {
 	case len(args) == 2 && args[0] == "-o":
@@ -88,7 +87,7 @@ func (prog *program) settings(_ context.Context, args []string, stdout, _ io.Wri
 		return prog.usageError("no format %q: text, json or markdown", format)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: print settings: %v\n", prog.name, err)
+		fmt.Fprintf(stderr, "%s: print settings: %v\n", prog.name, err)
 		return exitFailed
 	}
 	return exitOK
