@@ -1,0 +1,244 @@
+package images
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+
+	"distlab/lab/internal/hint"
+)
+
+// Build builds the images of the named folders of containers/, of all of them if none is named. What is up to date
+// costs a few milliseconds and no event.
+func (im *Images) Build(ctx context.Context, containers ...string) error {
+	if len(containers) == 0 {
+		var err error
+		if containers, err = im.Containers(); err != nil {
+			return err
+		}
+	}
+	im.building.Lock()
+	defer im.building.Unlock()
+	stale, err := im.stale(ctx, containers)
+	if err != nil || len(stale) == 0 {
+		return err
+	}
+	unlock, err := im.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Another process may have built them in the meantime.
+	if stale, err = im.stale(ctx, containers); err != nil {
+		return err
+	}
+	var missing []*source
+	for _, s := range stale {
+		if _, err := os.Stat(s.binary()); err != nil || s.recalls().Sources != s.sources {
+			missing = append(missing, s)
+		}
+	}
+	if err := im.compile(ctx, missing); err != nil {
+		return err
+	}
+	return im.buildAll(ctx, stale)
+}
+
+// stale are those of the containers whose image is missing or not known to be made from the sources as they are.
+func (im *Images) stale(ctx context.Context, containers []string) ([]*source, error) {
+	arch, err := im.engineArch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var stale []*source
+	for _, name := range containers {
+		s, err := im.source(name, arch)
+		if err != nil {
+			return nil, err
+		}
+		have, err := im.inspect(ctx, s.ref())
+		if err != nil {
+			return nil, err
+		}
+		if s.isIn(have) {
+			continue
+		}
+		if _, err := exec.LookPath("go"); err != nil {
+			if have == nil {
+				return nil, hint.New("cannot compile "+s.name+": no go command here",
+					"scripts/setup installs Go; or bring the images along: lab images save, lab images load")
+			}
+			im.report(Event{Ref: s.ref(), Step: Keep, Phase: Done, Text: "as it is: no go command here to compare it with its sources"})
+			continue
+		}
+		stale = append(stale, s)
+	}
+	return stale, nil
+}
+
+// lookOurs tells the state of an image of ours without compiling anything.
+func (im *Images) lookOurs(ctx context.Context, name string, have *image.InspectResponse) (State, string, error) {
+	arch, err := im.engineArch(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	s, err := im.source(name, arch)
+	switch {
+	case err != nil:
+		return ToBuild, err.Error(), nil
+	case have == nil:
+		return ToBuild, "", nil
+	case s.isIn(have):
+		return Present, "", nil
+	case s.recalls().Sources == "":
+		return Present, "not compared with its sources yet", nil
+	}
+	return ToBuild, "its sources changed", nil
+}
+
+// buildAll has the engine build each image whose digest differs from the one it has, and removes those that they replace.
+func (im *Images) buildAll(ctx context.Context, sources []*source) error {
+	var mu sync.Mutex
+	var replaced []string
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, s := range sources {
+		group.Go(func() error {
+			old, err := im.build(groupCtx, s)
+			if old != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				replaced = append(replaced, old)
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	// Only now: builds share layers, and one must not lose those of another under its hands. An image that
+	// a container still runs stays, for Prune.
+	for _, id := range replaced {
+		_, _ = im.Docker.ImageRemove(ctx, id, client.ImageRemoveOptions{PruneChildren: true})
+	}
+	return err
+}
+
+// build brings one image up to date and returns the ID of the one it replaced, if any.
+func (im *Images) build(ctx context.Context, s *source) (replaced string, err error) {
+	files, err := s.context()
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", s.ref(), err)
+	}
+	digest, err := files.digest(s.arch)
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", s.ref(), err)
+	}
+	have, err := im.inspect(ctx, s.ref())
+	if err != nil {
+		return "", err
+	}
+	if label(have, labelDigest) != digest {
+		done := im.step(s.ref(), BuildImage, "")
+		_, err = im.engineBuild(ctx, files, client.ImageBuildOptions{
+			Tags:      []string{s.ref()},
+			Target:    "prebuilt",
+			BuildArgs: map[string]*string{"BINARY": &s.name},
+			Labels:    map[string]string{labelDigest: digest},
+		})
+		done("", err)
+		if err != nil {
+			return "", err
+		}
+		if have != nil {
+			replaced = have.ID
+		}
+	}
+	text, err := json.Marshal(memo{s.sources, digest})
+	if err != nil {
+		return replaced, err
+	}
+	return replaced, diskError(os.WriteFile(s.memoFile(), text, 0o644))
+}
+
+// engineBuild builds with the engine's own builder and returns the image's ID. An old image that a neighbour
+// removes while this build reuses its layers makes the builder stumble; the second try finds them gone and makes them.
+func (im *Images) engineBuild(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
+	options.Remove, options.ForceRemove = true, true
+	options.NetworkMode = cmp.Or(options.NetworkMode, "none")
+	for range 2 {
+		id, err = im.engineBuildOnce(ctx, files, options)
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), "no such image") {
+			break
+		}
+	}
+	return id, err
+}
+
+func (im *Images) engineBuildOnce(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
+	doing := "build " + strings.Join(options.Tags, ", ")
+	archive, writer := io.Pipe()
+	go func() { writer.CloseWithError(files.writeTo(writer)) }()
+	defer archive.Close()
+	result, err := im.Docker.ImageBuild(ctx, archive, options)
+	if err != nil {
+		return "", im.engineError(doing, err)
+	}
+	defer result.Body.Close()
+
+	var log bytes.Buffer // of the step that is running, to show why it ended
+	for decoder := json.NewDecoder(result.Body); ; {
+		var m jsonstream.Message
+		switch err := decoder.Decode(&m); {
+		case errors.Is(err, io.EOF):
+			return id, nil
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case err != nil:
+			return "", im.engineError(doing, err)
+		}
+		if m.Error != nil {
+			return "", diskError(fmt.Errorf("%s: %s\n%s", doing, m.Error.Message, strings.TrimSpace(log.String())))
+		}
+		if strings.HasPrefix(m.Stream, "Step ") {
+			log.Reset()
+		}
+		log.WriteString(m.Stream)
+		if m.Aux != nil {
+			var built struct{ ID string }
+			if json.Unmarshal(*m.Aux, &built) == nil && built.ID != "" {
+				id = built.ID
+			}
+		}
+	}
+}
+
+// Prune removes images of ours that have lost their name to a newer build and that nothing uses. It returns how many,
+// and the bytes that came free.
+func (im *Images) Prune(ctx context.Context) (removed int, freed uint64, err error) {
+	result, err := im.Docker.ImagePrune(ctx, client.ImagePruneOptions{
+		Filters: client.Filters{}.Add("dangling", "true").Add("label", labelDigest),
+	})
+	if cerrdefs.IsConflict(err) {
+		return 0, 0, nil // another prune is running
+	}
+	for _, deleted := range result.Report.ImagesDeleted {
+		if deleted.Deleted != "" {
+			removed++
+		}
+	}
+	return removed, result.Report.SpaceReclaimed, im.engineError("prune images", err)
+}

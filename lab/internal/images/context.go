@@ -1,0 +1,76 @@
+package images
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// files is a build context.
+type files []file
+
+type file struct {
+	name string      // in the context
+	path string      // on the host
+	mode os.FileMode // permission bits
+}
+
+// context is what the `prebuilt` stage can copy from: the binary under its name, and the container's own files that are not Go,
+// where a build from the repository's root has them too.
+func (s *source) context() (files, error) {
+	found := files{
+		{"Dockerfile", s.path("Dockerfile"), 0o644},
+		{s.name, s.binary(), 0o755},
+	}
+	err := walk(s.path("."), func(path string) error {
+		if strings.HasSuffix(path, ".go") || filepath.Base(path) == "Dockerfile" {
+			return nil
+		}
+		name, err := filepath.Rel(s.root, path)
+		found = append(found, file{filepath.ToSlash(name), path, 0o644})
+		return err
+	})
+	return found, err
+}
+
+// digest identifies the image that the files make on an engine of that architecture.
+func (f files) digest(arch string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, arch)
+	err := f.writeTo(h)
+	return hex.EncodeToString(h.Sum(nil))[:32], err
+}
+
+// writeTo writes a tar archive without times or owners: equal files are equal to the engine's cache.
+func (f files) writeTo(w io.Writer) error {
+	archive := tar.NewWriter(w)
+	for _, file := range f {
+		if err := file.writeTo(archive); err != nil {
+			return err
+		}
+	}
+	return archive.Close()
+}
+
+func (f file) writeTo(archive *tar.Writer) error {
+	content, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	info, err := content.Stat()
+	if err != nil {
+		return err
+	}
+	err = archive.WriteHeader(&tar.Header{Name: f.name, Size: info.Size(), Mode: int64(f.mode), Format: tar.FormatPAX})
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(archive, content)
+	return err
+}
