@@ -1,0 +1,251 @@
+// Package runner takes one lab through its life: images, up, verify, its variants, down. `lab` and `go test` both
+// drive labs through it, so that both do the same.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"distlab/lab/check"
+	"distlab/lab/internal/compose"
+	"distlab/lab/internal/hint"
+	"distlab/lab/internal/images"
+	"distlab/lab/internal/record"
+	"distlab/lab/internal/report"
+	"distlab/lab/internal/stack"
+)
+
+// Runner is one stack of one lab.
+type Runner struct {
+	Engine   *stack.Engine
+	Images   *images.Images
+	Root     string
+	Lab      check.Lab
+	Instance string
+	Owned    bool // the stack belongs to this process, as a test's does
+	Progress stack.Progress
+}
+
+// ErrNotUp says that a lab has no running stack.
+var ErrNotUp = errors.New("is not up")
+
+// Source is the stack's source, with a variant or without.
+func (r *Runner) Source(variant string) compose.Source {
+	return compose.Source{Root: r.Root, Lab: r.Lab.Name, Instance: r.Instance, Variant: variant}
+}
+
+// Project is the stack's compose project name.
+func (r *Runner) Project() string { return r.Source("").Project() }
+
+// Load reads and lints the lab's compose project.
+func (r *Runner) Load(ctx context.Context, variant string, env map[string]string) (*compose.Project, error) {
+	p, err := compose.Load(ctx, r.Source(variant), env)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Lint()
+}
+
+// Up makes the images that are missing and brings the lab up, in a variant or unbroken.
+func (r *Runner) Up(ctx context.Context, variant string) (*compose.Project, error) {
+	p, err := r.Load(ctx, variant, nil)
+	if err != nil {
+		return nil, err
+	}
+	needs, err := r.Images.Needs(ctx, p.Project)
+	if err != nil {
+		return nil, err
+	}
+	env, err := r.Images.Ensure(ctx, needs)
+	if err != nil {
+		return nil, err
+	}
+	if len(env) > 0 {
+		if p, err = r.Load(ctx, variant, env); err != nil {
+			return nil, err
+		}
+	}
+	return p, r.Engine.Up(ctx, p, stack.UpOptions{Owned: r.Owned, Progress: r.Progress})
+}
+
+// Down takes the stack away.
+func (r *Runner) Down(ctx context.Context) error {
+	return r.Engine.Down(ctx, r.Project(), r.Progress)
+}
+
+// Status is the stack as the engine has it, or ErrNotUp.
+func (r *Runner) Status(ctx context.Context) (stack.Overview, error) {
+	all, err := r.Engine.Overviews(ctx)
+	if err != nil {
+		return stack.Overview{}, err
+	}
+	for _, o := range all {
+		if o.Project == r.Project() {
+			return o, nil
+		}
+	}
+	return stack.Overview{}, hint.Wrap(fmt.Errorf("%s %w", r.Name(), ErrNotUp), "bring it up: lab up %s%s", r.Lab.Name, r.nameFlag())
+}
+
+// Name is the lab's name, with the instance's if it has one.
+func (r *Runner) Name() string {
+	if r.Instance == "" {
+		return r.Lab.Name
+	}
+	return r.Lab.Name + " (" + r.Instance + ")"
+}
+
+func (r *Runner) nameFlag() string {
+	if r.Instance == "" {
+		return ""
+	}
+	return " --name " + r.Instance
+}
+
+// VerifyOptions choose what a verify does.
+type VerifyOptions struct {
+	Variant string // what the running stack is
+	Claims  []string
+	Seed    uint64
+	Started func(check.Claim)
+	Decided func(check.ClaimReport)
+}
+
+// Verify decides the lab's claims on the running stack and records the run. The string is the folder of the record.
+func (r *Runner) Verify(ctx context.Context, o VerifyOptions) (check.Report, string, error) {
+	if err := r.Images.Build(ctx, "probe"); err != nil {
+		return check.Report{}, "", err
+	}
+	rec, err := record.New(r.Root, r.Lab.Name)
+	if err != nil {
+		return check.Report{}, "", err
+	}
+	begun := time.Now()
+	s := check.NewStack(&stack.Driver{Engine: r.Engine, Project: r.Project(), RunDir: rec.Dir}, o.Seed)
+	s.Instance, s.Variant = r.Instance, o.Variant
+	rep := check.Run(ctx, r.Lab, s, check.Options{
+		Claims: o.Claims, Engine: r.Engine.Describe(), Started: o.Started, Decided: o.Decided,
+	})
+	if ctx.Err() != nil {
+		return rep, rec.Dir, context.Cause(ctx)
+	}
+	return rep, rec.Dir, r.keep(ctx, rec, rep, begun)
+}
+
+// keep writes a run's record: the reports, the compose file that ran, and what every container logged meanwhile.
+func (r *Runner) keep(ctx context.Context, rec *record.Run, rep check.Report, begun time.Time) error {
+	errs := []error{
+		rec.Write("report.json", func(w record.Writer) error { return report.JSON(w, rep) }),
+		rec.Write("report.txt", func(w record.Writer) error { return report.Text(w, report.Options{}, rep) }),
+		rec.Write("junit.xml", func(w record.Writer) error { return report.JUnit(w, rep) }),
+		rec.Copy("compose.yaml", r.Root, ".lab", "stacks", r.Project(), "compose.yaml"),
+	}
+	logs, err := r.Engine.Collect(ctx, r.Project(), begun)
+	errs = append(errs, err)
+	for name, text := range logs {
+		errs = append(errs, rec.Write(name+".log", func(w record.Writer) error {
+			_, err := w.Write([]byte(text))
+			return err
+		}))
+	}
+	errs = append(errs, rec.Finish())
+	return errors.Join(errs...)
+}
+
+// TestOptions choose what a test does.
+type TestOptions struct {
+	Seed    uint64
+	Begun   func(variant string)
+	Started func(check.Claim)
+	Decided func(check.ClaimReport)
+}
+
+// Test brings the lab up, verifies it, then every variant, and takes it down: whatever happens, also when ctx ends.
+func (r *Runner) Test(ctx context.Context, o TestOptions) (res report.Test, err error) {
+	begun := time.Now()
+	res.Lab = r.Lab.Name
+	defer func() {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, r.Down(clean))
+		res.Seconds = time.Since(begun).Seconds()
+	}()
+	tell := func(variant string) {
+		if o.Begun != nil {
+			o.Begun(variant)
+		}
+	}
+	tell("")
+	if _, err := r.Up(ctx, ""); err != nil {
+		return res, err
+	}
+	vo := VerifyOptions{Seed: o.Seed, Started: o.Started, Decided: o.Decided}
+	if res.Report, _, err = r.Verify(ctx, vo); err != nil {
+		return res, err
+	}
+	verdicts := []check.Verdict{res.Report.Verdict}
+	for _, v := range r.Lab.Variants {
+		tell(v.Name)
+		out, err := r.Variant(ctx, v, vo)
+		if err != nil {
+			return res, fmt.Errorf("variant %s: %w", v.Name, err)
+		}
+		res.Variants = append(res.Variants, out)
+		verdicts = append(verdicts, Judge(out))
+	}
+	res.Verdict = check.Worst(verdicts...)
+	return res, nil
+}
+
+// Variant switches the running stack to a variant and decides the claims that it must break.
+func (r *Runner) Variant(ctx context.Context, v check.Variant, o VerifyOptions) (report.VariantOutcome, error) {
+	if _, err := r.Up(ctx, v.Name); err != nil {
+		return report.VariantOutcome{}, err
+	}
+	o.Variant, o.Claims = v.Name, v.Breaks
+	rep, _, err := r.Verify(ctx, o)
+	if err != nil {
+		return report.VariantOutcome{}, err
+	}
+	return Outcome(v, rep), nil
+}
+
+// Outcome says whether a variant broke what it must.
+func Outcome(v check.Variant, rep check.Report) report.VariantOutcome {
+	out := report.VariantOutcome{Variant: v.Name, Must: v.Breaks, Report: rep, OK: true}
+	var why []string
+	for _, c := range rep.Claims {
+		switch c.Verdict {
+		case check.Fail:
+			continue
+		case check.Pass:
+			why = append(why, fmt.Sprintf("%s still passes: the claim does not see what the variant takes away", c.ID))
+		default:
+			why = append(why, fmt.Sprintf("%s is inconclusive, so nothing was seen to break", c.ID))
+		}
+		out.OK = false
+	}
+	if len(rep.Claims) < len(v.Breaks) {
+		out.OK = false
+		why = append(why, "not every claim was measured")
+	}
+	out.Why = strings.Join(why, "; ")
+	return out
+}
+
+// Judge is a variant's outcome as a verdict over the lab: broken as it must be is a pass; a claim that still passes
+// is a failure of the lab; one that could not be measured decides nothing.
+func Judge(o report.VariantOutcome) check.Verdict {
+	if o.OK {
+		return check.Pass
+	}
+	for _, c := range o.Report.Claims {
+		if c.Verdict == check.Pass {
+			return check.Fail
+		}
+	}
+	return check.Inconclusive
+}

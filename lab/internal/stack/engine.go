@@ -1,0 +1,97 @@
+// Package stack runs labs: it brings a lab's containers up, attaches to them, does faults to them, and takes them
+// away, over testcontainers-go's compose module and the Docker engine's API. It is the [check.Driver] of the checks.
+//
+// What it starts is labelled. A stack of `lab up` belongs to nobody and outlives the process; a stack of `lab test`
+// belongs to its process and expires, and [Reap] removes those whose owner is gone. Faults are written down before
+// they are done, so that [Heal] undoes them even when the process that did them was killed.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/flags"
+	"github.com/moby/moby/client"
+
+	"distlab/lab/internal/hint"
+)
+
+// Engine is a Docker engine that answers.
+type Engine struct {
+	Docker     client.APIClient
+	Host       string // unix:///var/run/docker.sock, …
+	Version    string
+	APIVersion string
+	Arch       string // GOARCH of the engine
+}
+
+// Describe is the engine in a few words, for reports.
+func (e *Engine) Describe() string { return fmt.Sprintf("Docker %s (API %s)", e.Version, e.APIVersion) }
+
+// engineTimeout is how long an engine may take to answer the first question.
+const engineTimeout = 10 * time.Second
+
+// Connect finds the engine as the docker command would, DOCKER_HOST and contexts included, and asks its version.
+func Connect(ctx context.Context) (*Engine, error) {
+	quiet()
+	cli, err := command.NewDockerCli()
+	if err != nil {
+		return nil, fmt.Errorf("docker client: %w", err)
+	}
+	if err := cli.Initialize(flags.NewClientOptions()); err != nil {
+		return nil, hint.Wrap(fmt.Errorf("docker client: %w", err), "DOCKER_HOST or the Docker context is wrong: docker context ls")
+	}
+	e := &Engine{Docker: cli.Client(), Host: cli.DockerEndpoint().Host}
+	if e.Host == "" {
+		e.Host = client.DefaultDockerHost
+	}
+	// The compose module looks for the engine on its own; it shall find the same one.
+	if err := os.Setenv("DOCKER_HOST", e.Host); err != nil {
+		return nil, fmt.Errorf("docker client: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
+	if _, err := e.Docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
+		return nil, Explain(e.Host, err)
+	}
+	v, err := e.Docker.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return nil, Explain(e.Host, err)
+	}
+	e.Version, e.APIVersion, e.Arch = v.Version, v.APIVersion, v.Arch
+	return e, nil
+}
+
+// Explain turns an engine's error into a fact and a remedy.
+func Explain(host string, err error) error {
+	text := err.Error()
+	switch {
+	case err == nil || hint.Of(err) != "":
+		return err
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, os.ErrPermission) || strings.Contains(text, "permission denied while trying to connect"):
+		return hint.Wrap(fmt.Errorf("may not talk to Docker at %s: permission denied", host),
+			"join the docker group (sudo usermod -aG docker $USER, then log in again), or use sudo")
+	case client.IsErrConnectionFailed(err) || strings.Contains(text, "Cannot connect to the Docker daemon") ||
+		strings.Contains(text, "failed to connect to the docker API"):
+		return hint.Wrap(fmt.Errorf("cannot reach Docker at %s", host),
+			"start it (sudo service docker start), or say where it is: DOCKER_HOST=unix:///path/docker.sock")
+	case errors.Is(err, context.DeadlineExceeded):
+		return hint.Wrap(fmt.Errorf("no answer from Docker at %s within %v", host, engineTimeout),
+			"the engine hangs: restart it (sudo service docker restart)")
+	case strings.Contains(text, "no space left on device"):
+		return hint.Wrap(fmt.Errorf("the engine's disk is full: %w", err), "make room: lab gc, docker system prune; then df -h")
+	case strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use"):
+		return hint.Wrap(fmt.Errorf("a port is taken: %w", err), "leave the port variable unset for a free port, or choose another one")
+	case strings.Contains(text, "non-overlapping IPv4 address pool") || strings.Contains(text, "all predefined address pools"):
+		return hint.Wrap(fmt.Errorf("the engine has no subnet left for a network: %w", err),
+			"remove networks that nobody uses: lab gc, docker network prune")
+	}
+	return err
+}

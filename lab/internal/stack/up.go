@@ -1,0 +1,289 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/compose/v5/pkg/api"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	tc "github.com/testcontainers/testcontainers-go/modules/compose"
+
+	"distlab/lab/internal/compose"
+	"distlab/lab/internal/hint"
+)
+
+// Progress is told what each service is at: "created", "starting", "healthy" … It may be called from any goroutine.
+type Progress func(service, state string)
+
+// UpOptions change what Up does.
+type UpOptions struct {
+	Owned    bool // for a test: the stack belongs to this process and expires
+	Lifetime time.Duration
+	Timeout  time.Duration // until all are healthy; zero is two minutes
+	Progress Progress
+}
+
+const (
+	upTimeout    = 2 * time.Minute
+	testLifetime = 2 * time.Hour
+	// downTimeout bounds taking away what an interrupted or failed start had made.
+	downTimeout = 60 * time.Second
+)
+
+// Up brings a project up and waits until every service is healthy. A stack that is up already is left as it is, what
+// is missing or differs is made anew. When it fails or ctx ends, what it started is taken away again: the whole
+// stack if there was none before, else the containers that it made.
+func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err error) {
+	before, err := e.containers(ctx, p.Project.Name)
+	if err != nil {
+		return err
+	}
+	file, err := e.render(p, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
+		defer cancel()
+		err = errors.Join(err, e.undoUp(clean, p.Project.Name, before))
+	}()
+	timeout := o.Timeout
+	if timeout == 0 {
+		timeout = upTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not healthy within %v", timeout))
+	defer cancel()
+	w := e.watch(ctx, p, o.Progress)
+	defer w.stop()
+	if err := e.composeUp(ctx, p.Project.Name, file); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return e.postMortem(p, err)
+	}
+	if err := w.wait(ctx); err != nil {
+		return e.postMortem(p, err)
+	}
+	return nil
+}
+
+// render writes the project where the compose module reads it. The file stays: compose's own commands find it
+// through a container's labels.
+func (e *Engine) render(p *compose.Project, o UpOptions) (string, error) {
+	var owned compose.Owned
+	if o.Owned {
+		life := o.Lifetime
+		if life == 0 {
+			life = testLifetime
+		}
+		owned = compose.Owned{Owner: string(Self()), Expires: time.Now().Add(life).UTC().Format(time.RFC3339)}
+	}
+	data, err := p.Render(owned)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(p.Root, ".lab", "stacks", p.Project.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("render the compose project: %w", err)
+	}
+	file := filepath.Join(dir, "compose.yaml")
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		return "", fmt.Errorf("render the compose project: %w", err)
+	}
+	return file, nil
+}
+
+// composeUp creates and starts what is missing or differs. It does not wait for health: we watch that ourselves,
+// where compose asks every half second.
+func (e *Engine) composeUp(ctx context.Context, project, file string) error {
+	dc, err := tc.NewDockerComposeWith(tc.WithStackFiles(file), tc.StackIdentifier(project))
+	if err != nil {
+		return fmt.Errorf("compose: %w", err)
+	}
+	defer dc.Close()
+	return dc.Up(ctx, tc.RemoveOrphans(true), tc.WithRecreate(api.RecreateDiverged))
+}
+
+// undoUp takes away what an unfinished Up made.
+func (e *Engine) undoUp(ctx context.Context, project string, before []container.Summary) error {
+	if len(before) == 0 {
+		return e.Down(ctx, project, nil)
+	}
+	old := map[string]bool{}
+	for _, c := range before {
+		old[c.ID] = true
+	}
+	now, err := e.containers(ctx, project)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range now {
+		if !old[c.ID] {
+			_, err := e.Docker.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// postMortem adds to an error what a person would look for next: the last lines of the container that failed, and
+// how the others are.
+func (e *Engine) postMortem(p *compose.Project, cause error) error {
+	if errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cause = Explain(e.Host, cause)
+	all, err := e.containers(ctx, p.Project.Name)
+	if err != nil || len(all) == 0 {
+		return cause
+	}
+	var b strings.Builder
+	for _, c := range all {
+		st, err := e.state(ctx, c.ID)
+		if err != nil {
+			continue
+		}
+		fmt.Fprintf(&b, "\n  %-14s %s", c.Labels[api.ServiceLabel], sentence(st.Status, st.Health, st.ExitCode, st.OOMKilled))
+		if st.Status == "running" && st.Health != "unhealthy" && st.Health != "starting" || st.Status == "created" {
+			continue
+		}
+		logs, err := e.logs(ctx, c.ID, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: "8"})
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(logs) {
+			fmt.Fprintf(&b, "\n  %14s | %s", "", strings.TrimRight(line, "\r\n"))
+		}
+	}
+	h := hint.Of(cause)
+	if h == "" {
+		h = "the lines above are the last of its log; settings are in " + strings.Join(p.Files(), ", ")
+	}
+	return hint.Wrap(fmt.Errorf("start %s: %w%s", p.Lab, cause, b.String()), "%s", h)
+}
+
+func sentence(status, health string, code int, oom bool) string {
+	switch {
+	case oom:
+		return "was killed: out of memory"
+	case status == "exited":
+		return fmt.Sprintf("exited with code %d", code)
+	case health != "":
+		return status + ", " + health
+	}
+	return status
+}
+
+// Down takes a stack away: containers, networks and volumes. A stack that is not there is no error.
+func (e *Engine) Down(ctx context.Context, project string, progress Progress) error {
+	file, remove, err := emptyProject()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	if err := e.removeOneOffs(ctx, project); err != nil {
+		return err
+	}
+	if progress != nil {
+		w := e.watchDown(ctx, project, progress)
+		defer w()
+	}
+	dc, err := tc.NewDockerComposeWith(tc.WithStackFiles(file), tc.StackIdentifier(project))
+	if err != nil {
+		return fmt.Errorf("compose: %w", err)
+	}
+	defer dc.Close()
+	if err := dc.Down(ctx, tc.RemoveOrphans(true), tc.RemoveVolumes(true)); err != nil {
+		return Explain(e.Host, fmt.Errorf("take %s down: %w", project, err))
+	}
+	return e.removeLeftovers(ctx, project)
+}
+
+// emptyProject is a compose file that names nothing: what a stack consists of is read from its labels, so it goes
+// away whole even when the lab's file has changed or is gone.
+func emptyProject() (string, func(), error) {
+	f, err := os.CreateTemp("", "distlab-*.yaml")
+	if err != nil {
+		return "", nil, err
+	}
+	_, err = f.WriteString("services: {}\n")
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", nil, err
+	}
+	return f.Name(), func() { os.Remove(f.Name()) }, nil
+}
+
+// removeOneOffs removes probes that are still there: they would keep the network from being removed.
+func (e *Engine) removeOneOffs(ctx context.Context, project string) error {
+	all, err := e.list(ctx, inProject(project), api.OneoffLabel+"=True")
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		_, err := e.Docker.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
+		if err != nil {
+			return Explain(e.Host, fmt.Errorf("remove probe: %w", err))
+		}
+	}
+	return nil
+}
+
+// removeLeftovers removes networks and volumes of the project that compose did not know of, because no container
+// led to them.
+func (e *Engine) removeLeftovers(ctx context.Context, project string) error {
+	filter := make(client.Filters).Add("label", inProject(project))
+	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+	if err != nil {
+		return Explain(e.Host, fmt.Errorf("list networks: %w", err))
+	}
+	for _, n := range nets.Items {
+		if _, err := e.Docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil {
+			return Explain(e.Host, fmt.Errorf("remove network %s: %w", n.Name, err))
+		}
+	}
+	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
+	if err != nil {
+		return Explain(e.Host, fmt.Errorf("list volumes: %w", err))
+	}
+	for _, v := range vols.Items {
+		if _, err := e.Docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true}); err != nil {
+			return Explain(e.Host, fmt.Errorf("remove volume %s: %w", v.Name, err))
+		}
+	}
+	return nil
+}
+
+// serviceOrder is a project's services with what others depend on first.
+func serviceOrder(p *compose.Project) []string {
+	var order []string
+	seen := map[string]bool{}
+	var visit func(string)
+	visit = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		s := p.Services[name]
+		for _, dep := range slices.Sorted(slices.Values(s.GetDependencies())) {
+			visit(dep)
+		}
+		order = append(order, name)
+	}
+	for _, name := range p.ServiceNames() {
+		visit(name)
+	}
+	return order
+}
