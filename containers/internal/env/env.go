@@ -107,20 +107,14 @@ func (f *field) text(lookup func(string) (string, bool)) (text, origin string, e
 	return text, origin, nil
 }
 
-// readSecret reads a secret file without the line end that editors add.
+// readSecret reads a secret file without the line end that editors add. Its
+// errors leave out the path, which the message has already.
 func readSecret(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		// The path is in the message already.
-		var cause *os.PathError
-		if errors.As(err, &cause) {
-			return "", cause.Err
-		}
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	text, err := readBounded(path)
+	var cause *os.PathError
 	switch {
+	case errors.As(err, &cause):
+		return "", cause.Err
 	case err != nil:
 		return "", err
 	case len(text) > maxSecret:
@@ -131,4 +125,14 @@ func readSecret(path string) (string, error) {
 		return "", errors.New("an empty file")
 	}
 	return secret, nil
+}
+
+// readBounded reads one byte more than is allowed, at most.
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxSecret+1))
 }
