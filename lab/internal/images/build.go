@@ -2,7 +2,6 @@ package images
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/client"
@@ -129,8 +129,8 @@ func (im *Images) buildAll(ctx context.Context, sources []*source) error {
 		})
 	}
 	err := group.Wait()
-	// Only now: builds share layers, and one must not lose those of another under its hands. An image that
-	// a container still runs stays, for Prune.
+	// Only now: the classic builder's images share layers, and a build must not lose them to a neighbour's clean-up. An
+	// image that a container still runs stays, for Prune.
 	for _, id := range replaced {
 		_, _ = im.Docker.ImageRemove(ctx, id, client.ImageRemoveOptions{PruneChildren: true})
 	}
@@ -174,28 +174,33 @@ func (im *Images) build(ctx context.Context, s *source) (replaced string, err er
 	return replaced, diskError(os.WriteFile(s.memoFile(), text, 0o644))
 }
 
-// engineBuild builds with the engine's own builder and returns the image's ID. An old image that a neighbour
-// removes while this build reuses its layers makes the builder stumble; the second try finds them gone and makes them.
+// engineBuild builds with the engine's BuildKit, to which a line of metadata costs nothing. The classic builder runs a container
+// for each, up to a second on a slow storage driver, but every engine has it.
 func (im *Images) engineBuild(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
-	options.Remove, options.ForceRemove = true, true
-	options.NetworkMode = cmp.Or(options.NetworkMode, "none")
-	for range 2 {
-		id, err = im.engineBuildOnce(ctx, files, options)
-		if err == nil || !strings.Contains(strings.ToLower(err.Error()), "no such image") {
-			break
-		}
+	options.Version = build.BuilderBuildKit
+	id, err = im.engineBuildWith(ctx, files, options)
+	if _, lacks := errors.AsType[*noBuilder](err); lacks {
+		options.Version = build.BuilderV1
+		id, err = im.engineBuildWith(ctx, files, options)
 	}
 	return id, err
 }
 
-func (im *Images) engineBuildOnce(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
+// noBuilder is the engine's refusal to begin a build, as opposed to a build that went wrong.
+type noBuilder struct{ error }
+
+func (n *noBuilder) Unwrap() error { return n.error }
+
+func (im *Images) engineBuildWith(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
+	options.Remove, options.ForceRemove = true, true
+	options.NetworkMode = "none"
 	doing := "build " + strings.Join(options.Tags, ", ")
 	archive, writer := io.Pipe()
 	go func() { writer.CloseWithError(files.writeTo(writer)) }()
 	defer archive.Close()
 	result, err := im.Docker.ImageBuild(ctx, archive, options)
 	if err != nil {
-		return "", im.engineError(doing, err)
+		return "", &noBuilder{im.engineError(doing, err)}
 	}
 	defer result.Body.Close()
 
@@ -211,13 +216,14 @@ func (im *Images) engineBuildOnce(ctx context.Context, files files, options clie
 			return "", im.engineError(doing, err)
 		}
 		if m.Error != nil {
-			return "", diskError(fmt.Errorf("%s: %s\n%s", doing, m.Error.Message, strings.TrimSpace(log.String())))
+			text := strings.TrimSpace(m.Error.Message + "\n" + log.String())
+			return "", diskError(fmt.Errorf("%s: %s", doing, text))
 		}
 		if strings.HasPrefix(m.Stream, "Step ") {
 			log.Reset()
 		}
 		log.WriteString(m.Stream)
-		if m.Aux != nil {
+		if m.Aux != nil { // BuildKit also reports its progress here, in a form that takes BuildKit to read
 			var built struct{ ID string }
 			if json.Unmarshal(*m.Aux, &built) == nil && built.ID != "" {
 				id = built.ID

@@ -298,7 +298,7 @@ func TestBuildErrors(t *testing.T) {
 	write(t, root, "containers/images-test-e/main.go", good)
 	write(t, root, "containers/images-test-e/Dockerfile", "FROM scratch AS runtime\nFROM runtime AS prebuilt\nCOPY nothing /nothing\n")
 	err = im.Build(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "COPY nothing") || !strings.Contains(err.Error(), "distlab/images-test-e:dev") {
+	if err == nil || !strings.Contains(err.Error(), "nothing") || !strings.Contains(err.Error(), "distlab/images-test-e:dev") {
 		t.Errorf("Dockerfile that cannot be built: %v", err)
 	}
 
