@@ -104,11 +104,16 @@ var ErrDrainCut = errors.New("drain cut")
 
 // Main runs the program, or the subcommand that args name, and returns the
 // exit code. args is os.Args[1:]; os.Exit is the caller's.
-func Main[C any](p Program[C], args []string) int {
-	if _, ok := any(*new(C)).(interface{ daemonConfig() Config }); !ok {
+func Main[C any](p Program[C], args []string) int { return newProgram(p).main(args) }
+
+// hasConfig is what embedding Config gives to a config struct.
+type hasConfig interface{ daemonConfig() Config }
+
+func newProgram[C any](p Program[C]) *program {
+	if _, ok := any(*new(C)).(hasConfig); !ok {
 		panic(fmt.Sprintf("daemon: %s does not embed daemon.Config", reflect.TypeFor[C]()))
 	}
-	prog := program{
+	return &program{
 		name:     p.Name,
 		summary:  p.Summary,
 		commands: p.Commands,
@@ -119,13 +124,12 @@ func Main[C any](p Program[C], args []string) int {
 				return Config{}, nil, err
 			}
 			run := func(ctx context.Context, proc *Process) error { return p.Run(ctx, cfg, proc) }
-			return any(cfg).(interface{ daemonConfig() Config }).daemonConfig(), run, nil
+			return any(cfg).(hasConfig).daemonConfig(), run, nil
 		},
 		lookup: os.LookupEnv,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 	}
-	return prog.main(args)
 }
 
 type runFunc func(context.Context, *Process) error
