@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"net/url"
 	"time"
 )
 
@@ -24,17 +25,22 @@ func runHTTP(ctx context.Context, args []string, out *printer) error {
 	if err != nil {
 		return err
 	}
-	if err := f.check(rest, 1); err != nil {
+	if err := f.check(rest, 100); err != nil {
 		return err
 	}
-	return out.print(f.ask(ctx, *follow))
+	for _, u := range f.urls {
+		if err := out.print(f.ask(ctx, u, *follow)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// ask sends one request.
-func (f *requestFlags) ask(ctx context.Context, follow bool) httpAnswer {
+// ask sends one request, on a connection of its own.
+func (f *requestFlags) ask(ctx context.Context, u *url.URL, follow bool) httpAnswer {
 	t := f.transport()
 	defer t.CloseIdleConnections()
-	req, err := f.request(f.urls[0])
+	req, err := f.request(u)
 	if err != nil {
 		return httpAnswer{failure: failed(err)}
 	}

@@ -40,7 +40,7 @@ var verbs = []struct {
 	help string
 	run  func(ctx context.Context, args []string, out *printer) error
 }{
-	{"http", "[flags] URL: one request", runHTTP},
+	{"http", "[flags] URL...: one request each, an answer a line", runHTTP},
 	{"tcp", "[flags] HOST:PORT: one connection", runTCP},
 	{"tls", "[flags] HOST:PORT: one handshake", runTLS},
 	{"load", "-rate N -duration D [flags] URL...: requests at a fixed rate", runLoad},

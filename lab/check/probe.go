@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -125,6 +126,27 @@ func Inside(service string) Place { return Place{beside: service} }
 func (s *Stack) HTTP(ctx context.Context, from Place, args ...string) (HTTPAnswer, error) {
 	var a HTTPAnswer
 	return a, s.ask(ctx, from, &a, append([]string{"http"}, args...))
+}
+
+// HTTPEach sends one request to each URL from one probe, in order. The flags go with all of them.
+func (s *Stack) HTTPEach(ctx context.Context, from Place, flags []string, urls ...string) ([]HTTPAnswer, error) {
+	args := slices.Concat([]string{"http"}, flags, urls)
+	p, err := s.driver.Probe(ctx, ProbeSpec{Beside: from.beside, Args: args})
+	if err != nil {
+		return nil, fmt.Errorf("probe http: %w", err)
+	}
+	defer p.Close()
+	answers := make([]HTTPAnswer, len(urls))
+	for i := range answers {
+		line, err := p.Line(ctx)
+		if err != nil {
+			return nil, complain(ctx, p, "http", err)
+		}
+		if err := json.Unmarshal(line, &answers[i]); err != nil {
+			return nil, fmt.Errorf("probe http: said %q: %w", line, err)
+		}
+	}
+	return answers, nil
 }
 
 // TCP opens one connection from a probe. The arguments are those of `probe tcp`, the address last.
