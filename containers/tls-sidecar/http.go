@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// statusClientGone is nginx's code for a client that left before the answer.
+const statusClientGone = 499
+
+func (p *Proxy) newHTTPServer() *http.Server {
+	l := p.Limits
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &http.Server{
+		Handler:           p.newHandler(),
+		Protocols:         &protocols,
+		ReadHeaderTimeout: l.Header,
+		IdleTimeout:       l.Idle,
+		MaxHeaderBytes:    l.HeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: l.Streams,
+			SendPingTimeout:      l.Idle,
+			WriteByteTimeout:     l.Send,
+		},
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			switch c := c.(type) {
+			case *guardConn:
+				ctx = context.WithValue(ctx, guardKey{}, c)
+				return context.WithValue(ctx, peerKey{}, newPeer(c.ConnectionState()))
+			case *tls.Conn:
+				return context.WithValue(ctx, peerKey{}, newPeer(c.ConnectionState()))
+			}
+			return ctx
+		},
+		ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// handler is the HTTP mode.
+type handler struct {
+	proxy    *Proxy
+	headers  *headers
+	upgrades []string
+	reverse  *httputil.ReverseProxy
+}
+
+func (p *Proxy) newHandler() *handler {
+	h := &handler{
+		proxy:    p,
+		headers:  &headers{trusted: p.TrustedProxies},
+		upgrades: p.Upgrades,
+	}
+	if h.upgrades == nil {
+		h.upgrades = []string{"websocket"}
+	}
+	h.reverse = &httputil.ReverseProxy{
+		Rewrite:      h.rewrite,
+		ErrorHandler: h.failed,
+		BufferPool:   bufferPool{},
+		ErrorLog:     log.New(io.Discard, "", 0), // failed and exchange know more
+		Transport: &http.Transport{
+			DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dialApp(ctx) },
+			DisableCompression:     true, // what the client and the app say to each other stays so
+			MaxIdleConnsPerHost:    256,
+			IdleConnTimeout:        p.Limits.AppIdle,
+			ResponseHeaderTimeout:  p.Limits.Response,
+			ExpectContinueTimeout:  time.Second,
+			MaxResponseHeaderBytes: 1 << 20,
+		},
+	}
+	return h
+}
+
+type bufferPool struct{}
+
+func (bufferPool) Get() []byte  { return *largeBuffers.Get().(*[]byte) }
+func (bufferPool) Put(b []byte) { largeBuffers.Put(&b) }
+
+// ServeHTTP answers one request, by the app's answer or by a refusal.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{ResponseWriter: w, proxy: h.proxy, r: r, guard: guardOf(r), began: time.Now()}
+	if x.guard != nil {
+		x.guard.wire.settle()
+	}
+	h.proxy.inFlight.Add(1)
+	h.proxy.Metrics.began()
+	defer x.done()
+	if refusal := refuse(r); refusal != nil {
+		h.proxy.Metrics.refuse(refusal.reason)
+		h.proxy.Log.Debug("request refused", "remote", r.RemoteAddr, "reason", refusal.reason)
+		x.Header().Set("Connection", "close")
+		x.fail(refusal.status, refusal.text)
+		return
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		x.body = &body{ReadCloser: r.Body, control: http.NewResponseController(w), limit: h.proxy.Limits.Body}
+		r.Body = x.body
+	}
+	h.reverse.ServeHTTP(x, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+}
+
+// rewrite makes the request that the app sees. ReverseProxy has taken out what
+// is for one hop only.
+func (h *handler) rewrite(pr *httputil.ProxyRequest) {
+	out := pr.Out
+	out.URL.Scheme, out.URL.Host, out.URL.User = "http", h.proxy.Forward, nil
+	out.Host = pr.In.Host
+	// ReverseProxy drops parameters that Go would not parse. They are the
+	// app's business.
+	out.URL.RawQuery = pr.In.URL.RawQuery
+	h.headers.apply(out.Header, pr.In)
+	if up := out.Header["Upgrade"]; up != nil && !h.upgradable(up) {
+		// The server may ignore an upgrade. One to h2c would be a way around
+		// everything that is checked here.
+		delete(out.Header, "Upgrade")
+		delete(out.Header, "Connection")
+	}
+	x := out.Context().Value(exchangeKey{}).(*exchange)
+	if x.body != nil && len(out.Trailer) > 0 {
+		out.Trailer = x.body.forwardTrailers(pr.In)
+	}
+}
+
+func (h *handler) upgradable(protocols []string) bool {
+	if len(protocols) != 1 {
+		return false
+	}
+	for _, u := range h.upgrades {
+		if strings.EqualFold(u, protocols[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed answers for the app when that did not.
+func (h *handler) failed(w http.ResponseWriter, r *http.Request, err error) {
+	x := w.(*exchange)
+	var network net.Error
+	switch {
+	case x.body != nil && x.body.failure() != nil:
+		// The client's fault: it stopped, or broke off, in the middle.
+		err := x.body.failure()
+		w.Header().Set("Connection", "close")
+		switch {
+		case errors.As(err, &network) && network.Timeout():
+			h.proxy.Metrics.refuse("slow_body")
+			x.fail(http.StatusRequestTimeout, "the request's body did not arrive in time")
+		case errors.Is(err, errFraming):
+			x.fail(http.StatusBadRequest, err.Error())
+		default:
+			h.proxy.Metrics.refuse("broken_body")
+			x.fail(http.StatusBadRequest, "the request's body broke off")
+		}
+	case x.r.Context().Err() != nil:
+		x.code = statusClientGone
+		panic(http.ErrAbortHandler)
+	case errors.As(err, &network) && network.Timeout():
+		h.proxy.appFailed(r.RemoteAddr, err)
+		x.fail(http.StatusGatewayTimeout, "the app did not answer in time")
+	default:
+		h.proxy.appFailed(r.RemoteAddr, err)
+		x.fail(http.StatusBadGateway, "the app cannot be reached or broke off")
+	}
+}
+
+// appFailed counts and logs a failure between the sidecar and the app.
+func (p *Proxy) appFailed(remote string, err error) {
+	reason := "broken"
+	var op *net.OpError
+	var network net.Error
+	switch {
+	case errors.As(err, &network) && network.Timeout():
+		reason = "timeout"
+	case errors.As(err, &op) && op.Op == "dial":
+		reason = "dial"
+	}
+	p.Metrics.appFailed(reason)
+	p.Log.Debug("app failed", "remote", remote, "reason", reason, "error", err)
+}
+
+type exchangeKey struct{}
+
+// exchange is one request on its way, and the writer of its answer.
+type exchange struct {
+	http.ResponseWriter
+	proxy *Proxy
+	r     *http.Request
+	guard *guardConn // nil in HTTP/2
+	body  *body      // nil without one
+	began time.Time
+	code  int // of the answer; 0: none yet
+}
+
+// fail answers with a line of plain text.
+func (x *exchange) fail(code int, text string) {
+	header := x.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	x.WriteHeader(code)
+	fmt.Fprintf(x, "%d %s: %s\n", code, http.StatusText(code), text)
+}
+
+func (x *exchange) WriteHeader(code int) {
+	if code >= 100 && code < 200 {
+		// Such an answer came with HTTP/1.1: an older client takes it for the
+		// final one.
+		if x.r.ProtoAtLeast(1, 1) {
+			x.ResponseWriter.WriteHeader(code)
+		}
+		return
+	}
+	if x.code == 0 {
+		x.code = code
+		if x.guard != nil && (!x.guard.answered() || x.proxy.draining.Load()) {
+			x.Header().Set("Connection", "close")
+		}
+	}
+	x.ResponseWriter.WriteHeader(code)
+}
+
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.code == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	return x.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// Hijack makes the connection a tunnel.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	x.code = http.StatusSwitchingProtocols
+	if x.guard != nil {
+		x.guard.hijacked()
+	}
+	// What the client sent early lies in rw, where ReverseProxy never looks.
+	conn = closeIdle(&prefixed{Conn: conn, buffered: rw.Reader}, x.proxy.Limits.Tunnel)
+	return conn, rw, nil
+}
+
+// done is the end of the exchange, the tunnel included.
+func (x *exchange) done() {
+	code := x.code
+	if code == 0 {
+		code = http.StatusOK // a handler that wrote nothing
+	}
+	x.proxy.inFlight.Add(-1)
+	x.proxy.Metrics.answered(strconv.Itoa(code), time.Since(x.began))
+}
+
+// prefixed is a connection of which the beginning was read already.
+type prefixed struct {
+	net.Conn
+	buffered *bufio.Reader
+}
+
+func (c *prefixed) Read(p []byte) (int, error) {
+	if n := c.buffered.Buffered(); n > 0 {
+		return c.buffered.Read(p[:min(n, len(p))])
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *prefixed) CloseWrite() error { return closeWrite(c.Conn) }
+
+// body is a request's body on its way to the app. It remembers whose fault it
+// was that it ended.
+type body struct {
+	io.ReadCloser
+	control *http.ResponseController
+	limit   time.Duration // between two parts
+	set     time.Time     // when the deadline was
+
+	mu       sync.Mutex // guards the following
+	err      error
+	trailers func()
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if now := time.Now(); b.limit > 0 && now.Sub(b.set) > b.limit/8 {
+		b.set = now
+		b.control.SetReadDeadline(now.Add(b.limit))
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	if b.limit > 0 {
+		b.control.SetReadDeadline(time.Time{})
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err != io.EOF:
+		b.err = err
+	case b.trailers != nil:
+		b.trailers()
+		b.trailers = nil
+	}
+	return n, err
+}
+
+func (b *body) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+// forwardTrailers announces the trailers that in announced, and fills them in
+// when they have come: that is at the end of the body, before the transport
+// writes them.
+func (b *body) forwardTrailers(in *http.Request) http.Header {
+	out := make(http.Header, len(in.Trailer))
+	for name := range in.Trailer {
+		if !dropped(name) {
+			out[name] = nil
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trailers = func() {
+		for name := range out {
+			out[name] = in.Trailer[name]
+		}
+	}
+	return out
+}

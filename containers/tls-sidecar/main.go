@@ -1,0 +1,103 @@
+// Tls-sidecar gives an app that speaks plain HTTP, or any protocol over TCP, a
+// TLS front: it listens beside the app, in the same pod, takes TLS off, and
+// passes what is inside on to the app's port on localhost.
+//
+// Why a sidecar: the app is old, or not ours, and is not to be touched. What
+// changes with the years (versions and ciphers, certificates and their
+// rotation, who may call) changes here. The app hears of it in headers.
+//
+//	SELF_SIGNED=true PROXY_PORT=8080 tls-sidecar &
+//	curl -k https://localhost:8443/
+//
+// Source: the "adding HTTPS to a legacy web service" example of the sidecar
+// chapter in Brendan Burns, Designing Distributed Systems; the features are
+// those of ghostunnel (https://github.com/ghostunnel/ghostunnel), hitch
+// (https://hitch-tls.org) and nginx's ngx_http_ssl_module.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"distlab/containers/internal/daemon"
+	"distlab/containers/internal/env"
+)
+
+const (
+	name    = "tls-sidecar"
+	summary = "Tls-sidecar takes TLS off connections and passes what is inside on to an app on localhost."
+)
+
+func run(ctx context.Context, cfg config, p *daemon.Process) error {
+	ctx, stop := context.WithCancel(ctx) // ON_CHANGE=exit stops from within
+	defer stop()
+	warnOfFewFiles(cfg, p)
+	metrics := NewMetrics(p.Metrics)
+	certificates, err := cfg.certificates(p.Log, metrics)
+	if err != nil {
+		return err
+	}
+	proxy := cfg.proxy(certificates, p.Log, metrics)
+	app := &AppCheck{
+		Dial:     func(ctx context.Context) (net.Conn, error) { return dialLocal(ctx, proxy.Forward) },
+		Interval: cfg.AppCheckInterval,
+		Timeout:  cfg.ConnectTimeout,
+		Log:      p.Log,
+		Changed: func(ok bool, err error) {
+			metrics.appIs(ok)
+			p.Ready(ok, fmt.Sprintf("app: %v", err))
+		},
+	}
+	proxy.AppFailed = func(error) { app.Kick() }
+
+	ln, err := net.Listen("tcp", string(cfg.ListenAddr))
+	if err != nil {
+		return err
+	}
+	p.Status(func() any { return cfg.status(ln.Addr(), proxy, app) })
+	p.Log.Info("listening", "address", ln.Addr().String(), "mode", cfg.Mode, "forward", proxy.Forward,
+		"serial", certificates.Default())
+	go app.Run(ctx)
+	go certificates.Keep(ctx, Keeping{
+		Reload: p.Reload,
+		Watch:  cfg.OnChange != "ignore",
+		Every:  cfg.WatchInterval,
+		Exit:   map[string]func(){"exit": stop}[cfg.OnChange],
+	})
+	return p.Serve(ctx, ln, proxy)
+}
+
+// warnOfFewFiles: each connection in HTTP mode takes a file descriptor, and
+// one more while it is answered. Go has raised the soft limit already.
+func warnOfFewFiles(cfg config, p *daemon.Process) {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return
+	}
+	if cfg.MaxConnections == 0 || uint64(cfg.MaxConnections)+128 > files.Max {
+		p.Log.Warn("few file descriptors", "limit", files.Max, "max_connections", cfg.MaxConnections)
+	}
+}
+
+func main() {
+	// Settings that contradict each other are as bad as those that cannot be
+	// read, and exit as these do.
+	if len(os.Args) == 1 {
+		var cfg config
+		if err := env.Load(&cfg, os.LookupEnv); err == nil {
+			if err := cfg.check(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(2)
+			}
+		}
+	}
+	os.Exit(daemon.Main(daemon.Program[config]{
+		Name:     name,
+		Summary:  summary,
+		Run:      run,
+		Commands: []daemon.Command{newCert},
+	}, os.Args[1:]))
+}
