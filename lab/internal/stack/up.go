@@ -287,3 +287,21 @@ func serviceOrder(p *compose.Project) []string {
 	}
 	return order
 }
+
+// Exists says whether the engine has anything of a project.
+func (e *Engine) Exists(ctx context.Context, project string) (bool, error) {
+	all, err := e.list(ctx, inProject(project))
+	if err != nil || len(all) > 0 {
+		return len(all) > 0, err
+	}
+	filter := make(client.Filters).Add("label", inProject(project))
+	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+	if err != nil {
+		return false, Explain(e.Host, fmt.Errorf("list networks: %w", err))
+	}
+	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
+	if err != nil {
+		return false, Explain(e.Host, fmt.Errorf("list volumes: %w", err))
+	}
+	return len(nets.Items)+len(vols.Items) > 0, nil
+}

@@ -1,0 +1,12 @@
+// Package labs is the catalog: every lab, in the order in which a reader should meet them.
+package labs
+
+import (
+	"distlab/lab/check"
+	"distlab/labs/sidecar/tls"
+)
+
+// Catalog is every lab. A test holds that no folder is forgotten.
+var Catalog = []check.Lab{
+	tls.Lab,
+}
