@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -82,6 +83,7 @@ type shot struct {
 	whole    bool // the answer's last byte was read
 	err      error
 	status   int
+	conn     net.Conn
 	local    net.Addr
 	remote   net.Addr
 	taken    time.Duration // from due to the end, whichever it was
@@ -94,7 +96,7 @@ func (s *shot) trace(ctx context.Context, wrote func()) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.local, s.remote = info.Conn.LocalAddr(), info.Conn.RemoteAddr()
+			s.conn, s.local, s.remote = info.Conn, info.Conn.LocalAddr(), info.Conn.RemoteAddr()
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err != nil {
@@ -111,24 +113,42 @@ func (s *shot) trace(ctx context.Context, wrote func()) context.Context {
 	})
 }
 
-// end notes how the request ended. The first end counts.
-func (s *shot) end(err error) {
+// end notes how the request ended, and returns it. The first end counts.
+func (s *shot) end(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.finished {
-		return
+		return s.err
 	}
 	s.finished = true
 	s.err, s.whole = err, err == nil
 	s.taken = time.Since(s.due)
+	if err != nil {
+		s.err = s.cause(err)
+	}
+	return s.err
+}
+
+// cause finds the TLS alert behind an HTTP/2 connection that ended before the peer's first frame, which is how a
+// TLS 1.3 peer refuses a client certificate: net/http does not pass it on, but the connection still knows it.
+func (s *shot) cause(err error) error {
+	conn, ok := s.conn.(*tls.Conn)
+	if !ok || !strings.Contains(err.Error(), "http2: client conn could not be established") {
+		return err
+	}
+	conn.SetReadDeadline(time.Unix(1, 0))
+	_, alert := conn.Read(make([]byte, 1))
+	if alert == nil || isTimeout(alert) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, alert)
 }
 
 // do sends a request and reads its whole answer into w.
 func (s *shot) do(client *http.Client, req *http.Request, w io.Writer) (*http.Response, int64, error) {
 	res, err := client.Do(req)
 	if err != nil {
-		s.end(err)
-		return nil, 0, err
+		return nil, 0, s.end(err)
 	}
 	defer res.Body.Close()
 	s.mu.Lock()
@@ -138,8 +158,7 @@ func (s *shot) do(client *http.Client, req *http.Request, w io.Writer) (*http.Re
 	if err != nil {
 		err = fmt.Errorf("read the answer's body after %d bytes: %w", n, err)
 	}
-	s.end(err)
-	return res, n, err
+	return res, n, s.end(err)
 }
 
 func addr(a net.Addr) string {

@@ -89,7 +89,7 @@ func (f *requestFlags) check(args []string, most int) error {
 	case len(args) == 0:
 		return wrong("needs a URL")
 	case len(args) > most:
-		return wrong("one URL, not %d: flags stand before it", len(args))
+		return wrong("%d URLs: %s at most", len(args), plural(most, "URL"))
 	case f.http1 && f.http2:
 		return wrong("-http1 and -http2 exclude each other")
 	case f.data != "" && f.dataSize != 0:
@@ -123,6 +123,13 @@ func (f *requestFlags) check(args []string, most int) error {
 		return usageError{err}
 	}
 	return nil
+}
+
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }
 
 // request makes one; the body can be read again, as a redirect may need.
