@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/spf13/cobra"
+
+	"distlab/lab/check"
+	"distlab/lab/internal/compose"
+	"distlab/lab/internal/images"
+)
+
+// imageJSON is what `images -o json` prints, a list of it. The names are stable.
+type imageJSON struct {
+	Image     string   `json:"image"`
+	State     string   `json:"state"` // present, to build, to pull, substituted
+	Use       string   `json:"use"`   // what runs in its place, when it is substituted
+	Container string   `json:"container"`
+	Variable  string   `json:"variable"`
+	Recipe    string   `json:"recipe"`
+	Labs      []string `json:"labs"`
+	Detail    string   `json:"detail"`
+}
+
+func (a *app) images() *cobra.Command {
+	var out format
+	cmd := &cobra.Command{
+		Use:   "images [LAB…]",
+		Short: "The images that labs need, and where they are",
+		Long: `Every image that the labs need, all of them or those named: present, to build (ours, missing or older than its sources),
+to pull, or substituted by one made from Debian packages. Changes nothing and asks no registry.`,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: a.completeLabs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			labs, err := a.chosen(args, len(args) == 0)
+			if err != nil {
+				return err
+			}
+			im, err := a.imageStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			needs, err := a.needs(cmd.Context(), im, labs)
+			if err != nil {
+				return err
+			}
+			if out == "json" {
+				return a.json(imagesJSON(needs))
+			}
+			return a.imagesText(needs)
+		},
+	}
+	out.flag(cmd, "text", "json")
+	cmd.AddCommand(a.imagesSave(), a.imagesLoad())
+	return cmd
+}
+
+func (a *app) imageStore(ctx context.Context) (*images.Images, error) {
+	root, err := a.findRoot()
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &images.Images{Root: root, Docker: e.Docker}, nil
+}
+
+// needs are the images of labs and the probe's.
+func (a *app) needs(ctx context.Context, im *images.Images, labs []check.Lab) ([]images.Need, error) {
+	var projects []*types.Project
+	for _, l := range labs {
+		p, err := compose.Load(ctx, compose.Source{Root: im.Root, Lab: l.Name}, nil)
+		if err != nil {
+			return nil, err
+		}
+		projects = append(projects, p.Project)
+	}
+	return im.Needs(ctx, projects...)
+}
+
+func imagesJSON(needs []images.Need) []imageJSON {
+	list := []imageJSON{}
+	for _, n := range needs {
+		list = append(list, imageJSON{
+			Image: n.Ref, State: string(n.State), Use: n.Use, Container: n.Container, Variable: n.Variable, Recipe: n.Recipe,
+			Labs: n.Labs, Detail: n.Detail,
+		})
+	}
+	return list
+}
+
+func (a *app) imagesText(needs []images.Need) error {
+	tw := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "IMAGE\tSTATE\tLABS\tNOTE")
+	for _, n := range needs {
+		note := n.Detail
+		if n.Use != "" {
+			note = "uses " + n.Use + ", " + note
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", n.Ref, n.State, strings.Join(n.Labs, ", "), note)
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"distlab/lab/internal/compose"
+)
+
+// listJSON is what `list -o json` prints, a list of it. The names are stable.
+type listJSON struct {
+	Lab      string   `json:"lab"`
+	Title    string   `json:"title"`
+	Pattern  string   `json:"pattern"`
+	Says     string   `json:"says"`
+	Claims   []string `json:"claims"`
+	Variants []string `json:"variants"`
+}
+
+func (a *app) list() *cobra.Command {
+	var out format
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "The labs",
+		Long:  "Every lab of the catalog, with how many claims it makes and how many variants break them. Needs no Docker.",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			root, err := a.findRoot()
+			if err != nil {
+				return err
+			}
+			// One lab's broken file does not hide the others; it decides the exit code all the same.
+			list, broken := a.catalog(root)
+			if out == "json" {
+				return errors.Join(a.json(list), broken)
+			}
+			return errors.Join(a.listText(list), broken)
+		},
+	}
+	out.flag(cmd, "text", "json")
+	return cmd
+}
+
+// catalog asks no engine: it is for a person who looks around, perhaps before Docker is there.
+func (a *app) catalog(root string) ([]listJSON, error) {
+	var errs []error
+	list := []listJSON{}
+	for _, l := range a.labs {
+		m, err := compose.ReadMeta(compose.Source{Root: root, Lab: l.Name})
+		if err != nil {
+			errs = append(errs, err)
+		}
+		e := listJSON{Lab: l.Name, Title: m.Title, Pattern: m.Pattern, Says: m.Says, Claims: []string{}, Variants: []string{}}
+		for _, c := range l.Claims {
+			e.Claims = append(e.Claims, c.ID)
+		}
+		for _, v := range l.Variants {
+			e.Variants = append(e.Variants, v.Name)
+		}
+		list = append(list, e)
+	}
+	return list, errors.Join(errs...)
+}
+
+func (a *app) listText(list []listJSON) error {
+	tw := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "LAB\tCLAIMS\tVARIANTS\tTITLE")
+	for _, e := range list {
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%s\n", e.Lab, len(e.Claims), len(e.Variants), e.Title)
+	}
+	return tw.Flush()
+}
+
+// json prints data for programs.
+func (a *app) json(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
