@@ -94,12 +94,10 @@ func newRunner(ctx context.Context, t *testing.T, lab check.Lab) *runner.Runner 
 	must(t, err)
 	e, err := stack.Connect(ctx)
 	must(t, err)
-	for _, tidy := range []func(context.Context) ([]string, error){e.Heal, e.Reap} {
-		done, err := tidy(ctx)
-		must(t, err)
-		for _, line := range done {
-			t.Log(line)
-		}
+	done, err := e.Tidy(ctx)
+	must(t, err)
+	for _, line := range done {
+		t.Log(line)
 	}
 	return &runner.Runner{
 		Engine: e, Root: root, Lab: lab, Owned: true,

@@ -209,14 +209,12 @@ func (a *app) connect(ctx context.Context) (*stack.Engine, error) {
 		return nil, err
 	}
 	a.engine = e
-	for _, tidy := range []func(context.Context) ([]string, error){e.Heal, e.Reap} {
-		done, err := tidy(ctx)
-		for _, line := range done {
-			fmt.Fprintln(a.stderr, line)
-		}
-		if err != nil && ctx.Err() == nil {
-			fmt.Fprintf(a.stderr, "warning: what an ended command left could not be put right: %v\n", err)
-		}
+	done, err := e.Tidy(ctx)
+	for _, line := range done {
+		fmt.Fprintln(a.stderr, line)
+	}
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintf(a.stderr, "warning: what an ended command left could not be put right: %v\n", err)
 	}
 	return e, nil
 }

@@ -116,9 +116,11 @@ func (p *Project) node(s types.ServiceConfig, pod string) Node {
 		Ports: []Port{}, Networks: []string{}, Mounts: []Mount{}, Health: health(s),
 	}
 	for _, c := range s.Ports {
-		n.Ports = append(n.Ports, Port{
-			Address: c.HostIP, Published: strings.TrimPrefix(c.Published, "0"), Target: int(c.Target), Protocol: cmp.Or(c.Protocol, "tcp"),
-		})
+		port := Port{Address: c.HostIP, Published: c.Published, Target: int(c.Target), Protocol: cmp.Or(c.Protocol, "tcp")}
+		if port.Published == "0" {
+			port.Published = "" // another way to say: a free one
+		}
+		n.Ports = append(n.Ports, port)
 	}
 	if s.NetworkMode == "" {
 		n.Networks = slices.Sorted(maps.Keys(s.Networks))

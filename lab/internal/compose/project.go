@@ -17,6 +17,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/sirupsen/logrus"
 
 	"distlab/lab/internal/hint"
@@ -168,9 +169,9 @@ type Owned struct {
 	Expires string
 }
 
-// Render is the project as the engine shall have it, labelled: one self-contained compose file. It has no build
-// sections, since the images are made before, and every image is expected to be present.
-func (p *Project) Render(o Owned) ([]byte, error) {
+// Labelled is the project as the engine shall have it: with our labels on everything, without build sections, since
+// the images are made before, and with every image expected to be present.
+func (p *Project) Labelled(o Owned) (*types.Project, error) {
 	labels := types.Labels{LabelLab: p.Lab, LabelInstance: p.Instance, LabelRoot: p.Root}
 	if o.Owner != "" {
 		labels[LabelOwner] = o.Owner
@@ -184,10 +185,23 @@ func (p *Project) Render(o Owned) ([]byte, error) {
 			// Only here: a label makes compose replace a container, and what a variant leaves alone shall stay.
 			s.Labels[LabelVariant] = p.Variant
 		}
+		// These are compose's own; its command line sets them in the same way, so that it knows the stack.
+		s.CustomLabels = types.Labels{
+			api.ProjectLabel: p.Project.Name, api.ServiceLabel: name, api.OneoffLabel: "False",
+			api.VersionLabel: api.ComposeVersion, api.WorkingDirLabel: p.WorkingDir,
+			api.ConfigFilesLabel: strings.Join(p.ComposeFiles, ","),
+		}
 		return s, nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	networks := types.Networks{}
+	for name, n := range out.Networks {
+		if !n.External {
+			n.Labels = merged(n.Labels, labels)
+		}
+		networks[name] = n
 	}
 	volumes := types.Volumes{}
 	for name, v := range out.Volumes {
@@ -196,13 +210,8 @@ func (p *Project) Render(o Owned) ([]byte, error) {
 		}
 		volumes[name] = v
 	}
-	out.Volumes = volumes
-	data, err := out.MarshalYAML()
-	if err != nil {
-		return nil, fmt.Errorf("render the compose project: %w", err)
-	}
-	// What was interpolated once must not be again.
-	return []byte(strings.ReplaceAll(string(data), "$", "$$")), nil
+	out.Networks, out.Volumes = networks, volumes
+	return out, nil
 }
 
 func merged(a, b types.Labels) types.Labels {

@@ -61,8 +61,8 @@ func (r *Run) Write(name string, fill func(Writer) error) error {
 }
 
 // Copy keeps a copy of a file.
-func (r *Run) Copy(name string, elem ...string) error {
-	data, err := os.ReadFile(filepath.Join(elem...))
+func (r *Run) Copy(name, from string) error {
+	data, err := os.ReadFile(from)
 	if err != nil {
 		return fmt.Errorf("record the run: %w", err)
 	}

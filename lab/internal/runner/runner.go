@@ -141,7 +141,7 @@ func (r *Runner) keep(ctx context.Context, rec *record.Run, rep check.Report, be
 		rec.Write("report.json", func(w record.Writer) error { return report.JSON(w, rep) }),
 		rec.Write("report.txt", func(w record.Writer) error { return report.Text(w, report.Options{}, rep) }),
 		rec.Write("junit.xml", func(w record.Writer) error { return report.JUnit(w, rep) }),
-		rec.Copy("compose.yaml", r.Root, ".lab", "stacks", r.Project(), "compose.yaml"),
+		rec.Copy("compose.yaml", stack.Kept(r.Root, r.Project())),
 	}
 	logs, err := r.Engine.Collect(ctx, r.Project(), begun)
 	errs = append(errs, err)

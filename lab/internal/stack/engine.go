@@ -1,5 +1,5 @@
 // Package stack runs labs: it brings a lab's containers up, attaches to them, does faults to them, and takes them
-// away, over testcontainers-go's compose module and the Docker engine's API. It is the [check.Driver] of the checks.
+// away, over docker/compose's own library and the engine's API. It is the [check.Driver] of the checks.
 //
 // What it starts is labelled. A stack of `lab up` belongs to nobody and outlives the process; a stack of `lab test`
 // belongs to its process and expires, and [Reap] removes those whose owner is gone. Faults are written down before
@@ -10,13 +10,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/flags"
+	"github.com/docker/compose/v5/pkg/api"
+	"github.com/docker/compose/v5/pkg/compose"
 	"github.com/moby/moby/client"
+	"github.com/sirupsen/logrus"
 
 	"distlab/lab/internal/hint"
 )
@@ -28,6 +32,8 @@ type Engine struct {
 	Version    string
 	APIVersion string
 	Arch       string // GOARCH of the engine
+
+	compose api.Compose
 }
 
 // Describe is the engine in a few words, for reports.
@@ -38,7 +44,7 @@ const engineTimeout = 10 * time.Second
 
 // Connect finds the engine as the docker command would, DOCKER_HOST and contexts included, and asks its version.
 func Connect(ctx context.Context) (*Engine, error) {
-	quiet()
+	logrus.SetOutput(io.Discard) // the libraries' warnings; the terminal is ours
 	cli, err := command.NewDockerCli()
 	if err != nil {
 		return nil, fmt.Errorf("docker client: %w", err)
@@ -50,9 +56,8 @@ func Connect(ctx context.Context) (*Engine, error) {
 	if e.Host == "" {
 		e.Host = client.DefaultDockerHost
 	}
-	// The compose module looks for the engine on its own; it shall find the same one.
-	if err := os.Setenv("DOCKER_HOST", e.Host); err != nil {
-		return nil, fmt.Errorf("docker client: %w", err)
+	if e.compose, err = compose.NewComposeService(cli, compose.WithStreams(io.Discard, io.Discard, strings.NewReader(""))); err != nil {
+		return nil, fmt.Errorf("compose: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()

@@ -181,3 +181,10 @@ func (e *Engine) remove(ctx context.Context, l Leftover) error {
 	defer lock.Release()
 	return e.Down(ctx, l.Project, nil)
 }
+
+// Tidy puts right what ended commands left: faults first, then stacks that nobody owns. It says what it did.
+func (e *Engine) Tidy(ctx context.Context) ([]string, error) {
+	healed, err := e.Heal(ctx)
+	reaped, rerr := e.Reap(ctx)
+	return append(healed, reaped...), errors.Join(err, rerr)
+}

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
-	tc "github.com/testcontainers/testcontainers-go/modules/compose"
 
 	"distlab/lab/internal/compose"
 	"distlab/lab/internal/hint"
@@ -45,8 +44,11 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 	if err != nil {
 		return err
 	}
-	file, err := e.render(p, o)
+	labelled, err := p.Labelled(o.owned())
 	if err != nil {
+		return err
+	}
+	if err := keep(p, labelled); err != nil {
 		return err
 	}
 	defer func() {
@@ -65,7 +67,7 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 	defer cancel()
 	w := e.watch(ctx, p, o.Progress)
 	defer w.stop()
-	if err := e.composeUp(ctx, p.Project.Name, file); err != nil {
+	if err := e.composeUp(ctx, labelled); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -77,41 +79,47 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 	return nil
 }
 
-// render writes the project where the compose module reads it. The file stays: compose's own commands find it
-// through a container's labels.
-func (e *Engine) render(p *compose.Project, o UpOptions) (string, error) {
-	var owned compose.Owned
-	if o.Owned {
-		life := o.Lifetime
-		if life == 0 {
-			life = testLifetime
-		}
-		owned = compose.Owned{Owner: string(Self()), Expires: time.Now().Add(life).UTC().Format(time.RFC3339)}
+func (o UpOptions) owned() compose.Owned {
+	if !o.Owned {
+		return compose.Owned{}
 	}
-	data, err := p.Render(owned)
+	life := o.Lifetime
+	if life == 0 {
+		life = testLifetime
+	}
+	return compose.Owned{Owner: string(Self()), Expires: time.Now().Add(life).UTC().Format(time.RFC3339)}
+}
+
+// Kept is where the project that a stack was last started from is kept, for the record.
+func Kept(root, project string) string {
+	return filepath.Join(root, ".lab", "stacks", project, "compose.yaml")
+}
+
+func keep(p *compose.Project, labelled *types.Project) error {
+	data, err := labelled.MarshalYAML()
 	if err != nil {
-		return "", err
+		return fmt.Errorf("keep the compose project: %w", err)
 	}
-	dir := filepath.Join(p.Root, ".lab", "stacks", p.Project.Name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("render the compose project: %w", err)
+	file := Kept(p.Root, p.Project.Name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("keep the compose project: %w", err)
 	}
-	file := filepath.Join(dir, "compose.yaml")
 	if err := os.WriteFile(file, data, 0o644); err != nil {
-		return "", fmt.Errorf("render the compose project: %w", err)
+		return fmt.Errorf("keep the compose project: %w", err)
 	}
-	return file, nil
+	return nil
 }
 
 // composeUp creates and starts what is missing or differs. It does not wait for health: we watch that ourselves,
 // where compose asks every half second.
-func (e *Engine) composeUp(ctx context.Context, project, file string) error {
-	dc, err := tc.NewDockerComposeWith(tc.WithStackFiles(file), tc.StackIdentifier(project))
-	if err != nil {
-		return fmt.Errorf("compose: %w", err)
-	}
-	defer dc.Close()
-	return dc.Up(ctx, tc.RemoveOrphans(true), tc.WithRecreate(api.RecreateDiverged))
+func (e *Engine) composeUp(ctx context.Context, p *types.Project) error {
+	return e.compose.Up(ctx, p, api.UpOptions{
+		Create: api.CreateOptions{
+			Services: p.ServiceNames(), RemoveOrphans: true,
+			Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged, QuietPull: true,
+		},
+		Start: api.StartOptions{Project: p, Services: p.ServiceNames()},
+	})
 }
 
 // undoUp takes away what an unfinished Up made.
@@ -189,11 +197,6 @@ func sentence(status, health string, code int, oom bool) string {
 
 // Down takes a stack away: containers, networks and volumes. A stack that is not there is no error.
 func (e *Engine) Down(ctx context.Context, project string, progress Progress) error {
-	file, remove, err := emptyProject()
-	if err != nil {
-		return err
-	}
-	defer remove()
 	if err := e.removeOneOffs(ctx, project); err != nil {
 		return err
 	}
@@ -201,29 +204,12 @@ func (e *Engine) Down(ctx context.Context, project string, progress Progress) er
 		w := e.watchDown(ctx, project, progress)
 		defer w()
 	}
-	dc, err := tc.NewDockerComposeWith(tc.WithStackFiles(file), tc.StackIdentifier(project))
-	if err != nil {
-		return fmt.Errorf("compose: %w", err)
-	}
-	defer dc.Close()
-	if err := dc.Down(ctx, tc.RemoveOrphans(true), tc.RemoveVolumes(true)); err != nil {
+	// No project is given: what a stack consists of is read from its labels, so it goes away whole even when the
+	// lab's file has changed or is gone.
+	if err := e.compose.Down(ctx, project, api.DownOptions{RemoveOrphans: true, Volumes: true}); err != nil {
 		return Explain(e.Host, fmt.Errorf("take %s down: %w", project, err))
 	}
 	return e.removeLeftovers(ctx, project)
-}
-
-// emptyProject is a compose file that names nothing: what a stack consists of is read from its labels, so it goes
-// away whole even when the lab's file has changed or is gone.
-func emptyProject() (string, func(), error) {
-	f, err := os.CreateTemp("", "distlab-*.yaml")
-	if err != nil {
-		return "", nil, err
-	}
-	_, err = f.WriteString("services: {}\n")
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", nil, err
-	}
-	return f.Name(), func() { os.Remove(f.Name()) }, nil
 }
 
 // removeOneOffs removes probes that are still there: they would keep the network from being removed.
@@ -264,28 +250,6 @@ func (e *Engine) removeLeftovers(ctx context.Context, project string) error {
 		}
 	}
 	return nil
-}
-
-// serviceOrder is a project's services with what others depend on first.
-func serviceOrder(p *compose.Project) []string {
-	var order []string
-	seen := map[string]bool{}
-	var visit func(string)
-	visit = func(name string) {
-		if seen[name] {
-			return
-		}
-		seen[name] = true
-		s := p.Services[name]
-		for _, dep := range slices.Sorted(slices.Values(s.GetDependencies())) {
-			visit(dep)
-		}
-		order = append(order, name)
-	}
-	for _, name := range p.ServiceNames() {
-		visit(name)
-	}
-	return order
 }
 
 // Exists says whether the engine has anything of a project.

@@ -129,7 +129,7 @@ func drain(ctx context.Context, s *check.Stack) (check.Result, error) {
 	flying := answers[0].OK + answers[1].OK
 	res := check.Decide(flying == 2*each && a.Lost == 0 && st.ExitCode == 0,
 		"%d of %d requests in flight answered, %d of %d under load lost, exit code %d", flying, 2*each, a.Lost, a.Requests, st.ExitCode)
-	return res.Want("all answered, none lost, exit code 0").Of(2*each + a.Requests).
+	return res.Want("all answered, none lost, exit code 0").Of(2*each+a.Requests).
 		Because("refused after the end: %d", a.Errors[check.Refused]+a.Errors[check.Unreachable]).
 		Because("%s", strings.Join(append(answers[0].First, answers[1].First...), "\n")), nil
 }

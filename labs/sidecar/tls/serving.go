@@ -17,8 +17,8 @@ import (
 // verified, and compares status, type and the hash of the whole body.
 func sameBytes(ctx context.Context, s *check.Stack) (check.Result, error) {
 	paths := []string{"/about", "/style.css", "/orders", "/no-such-page", "/status/503", "/bytes?n=0", "/bytes?n=3000000"}
+	r := s.Rand()
 	for range 9 {
-		r := s.Rand()
 		paths = append(paths, fmt.Sprintf("/orders/%d", 1+r.IntN(240)), fmt.Sprintf("/orders?page=%d", 1+r.IntN(12)))
 	}
 	ca, err := s.ReadFile(ctx, sidecar, certPath)
