@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
@@ -18,7 +16,7 @@ import (
 // transport speaks HTTP as the flags say. It knows no proxy, keeps the bytes as they come, and makes handshakes
 // itself, so that an error from within one can be told from others.
 func (f *requestFlags) transport() *http.Transport {
-	t := &http.Transport{DisableCompression: true, Protocols: new(http.Protocols)}
+	t := &http.Transport{DisableCompression: true, DialContext: connect, Protocols: new(http.Protocols)}
 	config := f.config.Clone()
 	switch {
 	case f.http1:
@@ -34,7 +32,7 @@ func (f *requestFlags) transport() *http.Transport {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
 	t.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := handshake(ctx, addr, config)
+		conn, _, err := handshake(ctx, addr, config)
 		if err == nil && f.http2 && conn.ConnectionState().NegotiatedProtocol != "h2" {
 			conn.Close()
 			return nil, handshakeError{errors.New("the peer does not offer HTTP/2")}
@@ -54,25 +52,6 @@ func (f *requestFlags) client(rt http.RoundTripper, follow bool) *http.Client {
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
 	return c
-}
-
-// handshake connects and makes a TLS handshake, whose errors are handshakeErrors.
-func handshake(ctx context.Context, addr string, config *tls.Config) (*tls.Conn, error) {
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	if config.ServerName == "" {
-		config = config.Clone()
-		config.ServerName, _, _ = net.SplitHostPort(addr)
-	}
-	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return nil, handshakeError{fmt.Errorf("handshake with %s: %w", raw.RemoteAddr(), err)}
-	}
-	return conn, nil
 }
 
 // shot follows one request over the wire: when it was due, what of it was written, how it ended.
@@ -124,24 +103,9 @@ func (s *shot) end(err error) error {
 	s.err, s.whole = err, err == nil
 	s.taken = time.Since(s.due)
 	if err != nil {
-		s.err = s.cause(err)
+		s.err = cause(s.conn, err)
 	}
 	return s.err
-}
-
-// cause finds the TLS alert behind an HTTP/2 connection that ended before the peer's first frame, which is how a
-// TLS 1.3 peer refuses a client certificate: net/http does not pass it on, but the connection still knows it.
-func (s *shot) cause(err error) error {
-	conn, ok := s.conn.(*tls.Conn)
-	if !ok || !strings.Contains(err.Error(), "http2: client conn could not be established") {
-		return err
-	}
-	conn.SetReadDeadline(time.Unix(1, 0))
-	_, alert := conn.Read(make([]byte, 1))
-	if alert == nil || isTimeout(alert) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, alert)
 }
 
 // do sends a request and reads its whole answer into w.

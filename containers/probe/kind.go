@@ -65,6 +65,8 @@ func kindOf(err error) errorKind {
 		return timedOut
 	case errors.As(err, &dns):
 		return unreachable
+	case isAlert(err):
+		return tlsFailed
 	case isClosed(err):
 		return closed
 	case isTLS(err):
@@ -82,34 +84,40 @@ func isTimeout(err error) bool {
 func isTLS(err error) bool {
 	var (
 		handshake handshakeError
-		op        *net.OpError
 		record    tls.RecordHeaderError
 		verify    *tls.CertificateVerificationError
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 	)
-	// A peer may refuse a TLS 1.3 client certificate after the handshake; crypto/tls then returns its alert as an
-	// OpError of this name around a type that it keeps to itself.
-	if errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") {
-		return true
-	}
 	return errors.As(err, &handshake) || errors.As(err, &record) || errors.As(err, &verify) ||
 		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) ||
 		errors.Is(err, http.ErrSchemeMismatch)
 }
 
+// isAlert tells a peer's TLS alert, which crypto/tls returns as an OpError of this name around a type that it keeps
+// to itself. A TLS 1.3 peer refuses a client certificate so, after the handshake.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
+}
+
+// isStream tells an error that ends one request of an HTTP/2 connection and not the others. Net/http's own copy of
+// the type converts itself to this one.
+func isStream(err error) bool {
+	var stream http2.StreamError
+	return errors.As(err, &stream)
+}
+
 func isClosed(err error) bool {
-	var stream http2.StreamError // net/http's own copy of the type converts itself to this one
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) || errors.As(err, &stream) {
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) || isStream(err) {
 		return true
 	}
 	// These have no type that can be named from outside net/http.
 	for _, text := range []string{
 		"http: server closed idle connection",
 		"http2: client connection lost",
-		"http2: client conn could not be established",
 		"http2: server sent GOAWAY",
 		"http2: Transport received Server's graceful shutdown GOAWAY",
 	} {

@@ -69,6 +69,7 @@ func TestErrorKinds(t *testing.T) {
 		{"reset", closed, []string{"http://" + serve(t, func(c net.Conn) { readRequest(c); reset(c) })}},
 		{"closed in the handshake", closed, []string{"https://" + serve(t, func(c net.Conn) { c.Read(make([]byte, 1500)) })}},
 		{"closed in the head", closed, []string{"http://" + serve(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n"))}},
+		{"closed in a line of the head", closed, []string{"http://" + serve(t, answers("HTTP/1.1 200 OK\r\nConte"))}},
 		{"closed in the body", closed, []string{"http://" + serve(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"))}},
 		{"closed in a chunk", closed, []string{"http://" + serve(t, answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"))}},
 		{"HTTP/1.1 over TLS aborted", closed, []string{"-http1", "-insecure", aborts.URL}},

@@ -62,15 +62,14 @@ func runTLS(ctx context.Context, args []string, out *printer) error {
 // shake makes one handshake and says what was agreed, or why nothing was.
 func shake(ctx context.Context, to string, config *tls.Config) tlsAnswer {
 	start := time.Now()
-	accepted := &acceptance{certs: config.Certificates, ticket: make(chan struct{})}
-	config.GetClientCertificate = accepted.certificate
+	accepted := &acceptance{ticket: make(chan struct{})}
 	config.ClientSessionCache = accepted
 	a := tlsAnswer{Certificates: []certificate{}}
-	conn, err := handshake(ctx, to, config)
+	conn, asked, err := handshake(ctx, to, config)
 	if err == nil {
 		defer conn.Close()
 		a.describe(conn.ConnectionState())
-		if accepted.asked && conn.ConnectionState().Version == tls.VersionTLS13 {
+		if asked {
 			err = accepted.wait(ctx, conn)
 		}
 	} else if chain := refusedChain(err); chain != nil {
@@ -81,22 +80,11 @@ func shake(ctx context.Context, to string, config *tls.Config) tlsAnswer {
 	return a
 }
 
-// acceptance finds out whether a peer that asked for a client certificate was content with it. In TLS 1.3 the
-// client's side of the handshake is over before the peer has looked (RFC 8446, section 4.4.2.4 and 2).
+// acceptance finds out whether a TLS 1.3 peer that asked for a client certificate was content with it: once it is, it
+// sends a session ticket.
 type acceptance struct {
-	certs  []tls.Certificate
-	asked  bool
 	seen   bool
 	ticket chan struct{}
-}
-
-// certificate is asked for when the peer wants one.
-func (a *acceptance) certificate(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	a.asked = true
-	for i := range a.certs {
-		return &a.certs[i], nil // whether or not the peer says that it knows the issuer: it shall refuse it
-	}
-	return &tls.Certificate{}, nil
 }
 
 // Get is part of tls.ClientSessionCache: no session is ever resumed.
