@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/build"
@@ -113,47 +112,33 @@ func (im *Images) lookOurs(ctx context.Context, name string, have *image.Inspect
 
 // buildAll has the engine build each image whose digest differs from the one it has, and removes those that they replace.
 func (im *Images) buildAll(ctx context.Context, sources []*source) error {
-	var mu sync.Mutex
-	var replaced []string
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, s := range sources {
-		group.Go(func() error {
-			old, err := im.build(groupCtx, s)
-			if old != "" {
-				mu.Lock()
-				defer mu.Unlock()
-				replaced = append(replaced, old)
-			}
-			return err
-		})
+		group.Go(func() error { return im.build(groupCtx, s) })
 	}
 	err := group.Wait()
-	// Only now: the classic builder's images share layers, and a build must not lose them to a neighbour's clean-up. An
-	// image that a container still runs stays, for Prune.
-	for _, id := range replaced {
-		_, _ = im.Docker.ImageRemove(ctx, id, client.ImageRemoveOptions{PruneChildren: true})
-	}
+	im.sweep(ctx)
 	return err
 }
 
-// build brings one image up to date and returns the ID of the one it replaced, if any.
-func (im *Images) build(ctx context.Context, s *source) (replaced string, err error) {
+// build brings one image up to date.
+func (im *Images) build(ctx context.Context, s *source) error {
 	files, err := s.context()
 	if err != nil {
-		return "", fmt.Errorf("build %s: %w", s.ref(), err)
+		return fmt.Errorf("build %s: %w", s.ref(), err)
 	}
 	digest, err := files.digest(s.arch)
 	if err != nil {
-		return "", fmt.Errorf("build %s: %w", s.ref(), err)
+		return fmt.Errorf("build %s: %w", s.ref(), err)
 	}
 	have, err := im.inspect(ctx, s.ref())
 	if err != nil {
-		return "", err
+		return err
 	}
 	if label(have, labelDigest) != digest {
 		done := im.step(s.ref(), BuildImage, "")
-		_, err = im.engineBuild(ctx, files, client.ImageBuildOptions{
+		err = im.engineBuild(ctx, files, client.ImageBuildOptions{
 			Tags:      []string{s.ref()},
 			Target:    "prebuilt",
 			BuildArgs: map[string]*string{"BINARY": &s.name},
@@ -161,29 +146,26 @@ func (im *Images) build(ctx context.Context, s *source) (replaced string, err er
 		})
 		done("", err)
 		if err != nil {
-			return "", err
-		}
-		if have != nil {
-			replaced = have.ID
+			return err
 		}
 	}
 	text, err := json.Marshal(memo{s.sources, digest})
 	if err != nil {
-		return replaced, err
+		return err
 	}
-	return replaced, diskError(os.WriteFile(s.memoFile(), text, 0o644))
+	return diskError(os.WriteFile(s.memoFile(), text, 0o644))
 }
 
 // engineBuild builds with the engine's BuildKit, to which a line of metadata costs nothing. The classic builder runs a container
 // for each, up to a second on a slow storage driver, but every engine has it.
-func (im *Images) engineBuild(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
+func (im *Images) engineBuild(ctx context.Context, files files, options client.ImageBuildOptions) error {
 	options.Version = build.BuilderBuildKit
-	id, err = im.engineBuildWith(ctx, files, options)
+	_, err := im.engineBuildWith(ctx, files, options)
 	if _, lacks := errors.AsType[*noBuilder](err); lacks {
 		options.Version = build.BuilderV1
-		id, err = im.engineBuildWith(ctx, files, options)
+		_, err = im.engineBuildWith(ctx, files, options)
 	}
-	return id, err
+	return err
 }
 
 // noBuilder is the engine's refusal to begin a build, as opposed to a build that went wrong.
@@ -191,7 +173,8 @@ type noBuilder struct{ error }
 
 func (n *noBuilder) Unwrap() error { return n.error }
 
-func (im *Images) engineBuildWith(ctx context.Context, files files, options client.ImageBuildOptions) (id string, err error) {
+// engineBuildWith returns the images of the stages, the last of which is the one that was asked for.
+func (im *Images) engineBuildWith(ctx context.Context, files files, options client.ImageBuildOptions) (ids []string, err error) {
 	options.Remove, options.ForceRemove = true, true
 	options.NetworkMode = "none"
 	doing := "build " + strings.Join(options.Tags, ", ")
@@ -200,7 +183,7 @@ func (im *Images) engineBuildWith(ctx context.Context, files files, options clie
 	defer archive.Close()
 	result, err := im.Docker.ImageBuild(ctx, archive, options)
 	if err != nil {
-		return "", &noBuilder{im.engineError(doing, err)}
+		return nil, &noBuilder{im.engineError(doing, err)}
 	}
 	defer result.Body.Close()
 
@@ -209,15 +192,15 @@ func (im *Images) engineBuildWith(ctx context.Context, files files, options clie
 		var m jsonstream.Message
 		switch err := decoder.Decode(&m); {
 		case errors.Is(err, io.EOF):
-			return id, nil
+			return ids, nil
 		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case err != nil:
-			return "", im.engineError(doing, err)
+			return nil, im.engineError(doing, err)
 		}
 		if m.Error != nil {
 			text := strings.TrimSpace(m.Error.Message + "\n" + log.String())
-			return "", diskError(fmt.Errorf("%s: %s", doing, text))
+			return nil, diskError(fmt.Errorf("%s: %s", doing, text))
 		}
 		if strings.HasPrefix(m.Stream, "Step ") {
 			log.Reset()
@@ -226,18 +209,32 @@ func (im *Images) engineBuildWith(ctx context.Context, files files, options clie
 		if m.Aux != nil { // BuildKit also reports its progress here, in a form that takes BuildKit to read
 			var built struct{ ID string }
 			if json.Unmarshal(*m.Aux, &built) == nil && built.ID != "" {
-				id = built.ID
+				ids = append(ids, built.ID)
 			}
 		}
 	}
 }
 
+// sweep removes the images of ours that have lost their name to a newer build, but for those that a container still runs; the
+// next build or Prune finds these. It is not worth an error, nor a wait.
+func (im *Images) sweep(ctx context.Context) {
+	list, err := im.Docker.ImageList(ctx, client.ImageListOptions{Filters: nameless()})
+	if err != nil {
+		return
+	}
+	for _, old := range list.Items {
+		_, _ = im.Docker.ImageRemove(ctx, old.ID, client.ImageRemoveOptions{PruneChildren: true})
+	}
+}
+
+func nameless() client.Filters {
+	return client.Filters{}.Add("dangling", "true").Add("label", labelDigest)
+}
+
 // Prune removes images of ours that have lost their name to a newer build and that nothing uses. It returns how many,
 // and the bytes that came free.
 func (im *Images) Prune(ctx context.Context) (removed int, freed uint64, err error) {
-	result, err := im.Docker.ImagePrune(ctx, client.ImagePruneOptions{
-		Filters: client.Filters{}.Add("dangling", "true").Add("label", labelDigest),
-	})
+	result, err := im.Docker.ImagePrune(ctx, client.ImagePruneOptions{Filters: nameless()})
 	if cerrdefs.IsConflict(err) {
 		return 0, 0, nil // another prune is running
 	}

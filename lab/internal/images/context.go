@@ -2,10 +2,12 @@ package images
 
 import (
 	"archive/tar"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,24 +17,25 @@ import (
 type files []file
 
 type file struct {
-	name string      // in the context
-	path string      // on the host
-	mode os.FileMode // permission bits
+	name string // in the context
+	path string // on the host; "" for text
+	text []byte
+	mode fs.FileMode // permission bits
 }
 
 // context is what the `prebuilt` stage can copy from: the binary under its name, and the container's own files that are not Go,
 // where a build from the repository's root has them too.
 func (s *source) context() (files, error) {
 	found := files{
-		{"Dockerfile", s.path("Dockerfile"), 0o644},
-		{s.name, s.binary(), 0o755},
+		{name: "Dockerfile", path: s.path("Dockerfile"), mode: 0o644},
+		{name: s.name, path: s.binary(), mode: 0o755},
 	}
 	err := walk(s.path("."), func(path string) error {
 		if strings.HasSuffix(path, ".go") || filepath.Base(path) == "Dockerfile" {
 			return nil
 		}
 		name, err := filepath.Rel(s.root, path)
-		found = append(found, file{filepath.ToSlash(name), path, 0o644})
+		found = append(found, file{name: filepath.ToSlash(name), path: path, mode: 0o644})
 		return err
 	})
 	return found, err
@@ -58,16 +61,21 @@ func (f files) writeTo(w io.Writer) error {
 }
 
 func (f file) writeTo(archive *tar.Writer) error {
-	content, err := os.Open(f.path)
-	if err != nil {
-		return err
+	var content io.Reader = bytes.NewReader(f.text)
+	size := int64(len(f.text))
+	if f.path != "" {
+		opened, err := os.Open(f.path)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
+		info, err := opened.Stat()
+		if err != nil {
+			return err
+		}
+		content, size = opened, info.Size()
 	}
-	defer content.Close()
-	info, err := content.Stat()
-	if err != nil {
-		return err
-	}
-	err = archive.WriteHeader(&tar.Header{Name: f.name, Size: info.Size(), Mode: int64(f.mode), Format: tar.FormatPAX})
+	err := archive.WriteHeader(&tar.Header{Name: f.name, Size: size, Mode: int64(f.mode.Perm()), Format: tar.FormatPAX})
 	if err != nil {
 		return err
 	}
