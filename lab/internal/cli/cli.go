@@ -150,6 +150,11 @@ Exit codes: 0 all as asked, 1 a claim failed, 2 inconclusive, 3 could not run, 6
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(a.list(), a.explain(), a.up(), a.verify(), a.test(), a.down(), a.status(), a.logs(),
 		a.build(), a.images(), a.doctor(), a.gc(), a.version())
+	root.SetHelpCommand(help(root))
+	completion(root)
+	for _, cmd := range root.Commands() {
+		a.completeFlags(cmd)
+	}
 	return root
 }
 

@@ -189,7 +189,7 @@ func (d *doctor) registry(ctx context.Context, needs []images.Need) finding {
 	if err == nil || answered(err) {
 		return good(id, "answers")
 	}
-	why := err.Error()
+	why := strings.TrimPrefix(err.Error(), "Error response from daemon: ")
 	if ctx.Err() != nil {
 		why = fmt.Sprintf("nothing within %v", lookWait)
 	}

@@ -136,24 +136,23 @@ const (
 // disk looks where the images and where the clone's own things go. Another machine's disk cannot be seen from here.
 func (d *doctor) disk(ctx context.Context) []finding {
 	const id = "disk"
-	var places []string
+	type place struct{ what, dir string }
+	var places []place
 	if info, err := d.information(ctx); err == nil && d.local() && isDir(info.DockerRootDir) {
-		places = append(places, info.DockerRootDir)
+		places = append(places, place{"images", info.DockerRootDir})
 	}
 	if d.root != "" {
-		places = append(places, d.root)
+		places = append(places, place{"the clone", d.root})
 	}
 	var facts []string
 	least := -1.0
-	seen := map[syscall.Fsid]bool{}
-	for _, dir := range places {
+	for _, p := range places {
 		var st syscall.Statfs_t
-		if err := syscall.Statfs(dir, &st); err != nil || seen[st.Fsid] {
+		if err := syscall.Statfs(p.dir, &st); err != nil {
 			continue
 		}
-		seen[st.Fsid] = true
 		free := float64(st.Bavail) * float64(st.Bsize)
-		facts = append(facts, fmt.Sprintf("%.1f GB free for %s", free/1e9, dir))
+		facts = append(facts, fmt.Sprintf("%.1f GB free for %s (%s)", free/1e9, p.what, p.dir))
 		if least < 0 || free < least {
 			least = free
 		}

@@ -100,9 +100,12 @@ func didYouMean(word string, all []string, otherwise string) string {
 	}
 	var list []near
 	for _, w := range all {
-		_, last, _ := strings.Cut(w, "/")
-		d := min(distance(word, w), distance(word, last))
-		if d <= max(2, len(word)/3) || strings.Contains(w, word) {
+		d := distance(word, w)
+		if _, last, ok := strings.Cut(w, "/"); ok {
+			d = min(d, distance(word, last))
+		}
+		// Of a short word, half may be wrong; a single letter is near to nothing.
+		if d <= max(min(2, len(word)/2), len(word)/3) || len(word) > 2 && strings.Contains(w, word) {
 			list = append(list, near{w, d})
 		}
 	}

@@ -43,7 +43,7 @@ type markdown struct {
 }
 
 func (r *markdown) style(look, s string) string {
-	if !r.color || s == "" {
+	if !r.color || look == "" || s == "" {
 		return s
 	}
 	return look + s + plainly
@@ -92,7 +92,11 @@ func (r *markdown) line(s string) { r.out.WriteString(s + "\n") }
 func (r *markdown) block(n ast.Node, first, rest string) {
 	switch n := n.(type) {
 	case *ast.Heading:
-		r.line(first + r.style(heading, strings.Repeat("#", n.Level)+" "+r.plain(n)))
+		title := r.plain(n)
+		if !r.color {
+			title = strings.Repeat("#", n.Level) + " " + title
+		}
+		r.line(first + r.style(heading, title))
 	case *ast.List:
 		r.list(n, first, rest)
 	case *ast.FencedCodeBlock, *ast.CodeBlock:

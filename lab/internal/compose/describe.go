@@ -142,7 +142,7 @@ func (p *Project) node(s types.ServiceConfig, pod string) Node {
 
 func health(s types.ServiceConfig) string {
 	switch {
-	case s.HealthCheck != nil && s.HealthCheck.Disable:
+	case s.HealthCheck != nil && (s.HealthCheck.Disable || slices.Equal(s.HealthCheck.Test, []string{"NONE"})):
 		return ""
 	case s.HealthCheck != nil && len(s.HealthCheck.Test) > 0:
 		test := s.HealthCheck.Test

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"distlab/lab/check"
+)
+
+// help is cobra's verb of that name, which takes an unknown one for a success.
+func help(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [VERB]",
+		Short: "Help about a verb",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) (names []string, _ cobra.ShellCompDirective) {
+			for _, c := range root.Commands() {
+				if len(args) == 0 && c.IsAvailableCommand() && strings.HasPrefix(c.Name(), word) {
+					names = append(names, c.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, _, err := root.Find(args)
+			if err != nil || len(args) > 0 && cmd == root {
+				return unknownVerb(args[0])
+			}
+			cmd.InitDefaultHelpFlag() // so that it is among the flags
+			return cmd.Help()
+		},
+	}
+}
+
+// completion gives cobra's verb of that name our words and exit code for a wrong command line.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, shell := range c.Commands() {
+			shells = append(shells, shell.Name())
+			shell.Args = noArgs
+		}
+		all := strings.Join(shells, ", ")
+		c.Use = "completion SHELL"
+		c.Short = "A script that completes lab's words in a shell: " + all
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("one of: "+all, "which shell?")
+			}
+			return usagef(didYouMean(args[0], shells, "one of: "+all), "no completion for the shell %q", args[0])
+		}
+	}
+}
+
+// completeFlags offers a lab's variants and claims to the shell, once the lab is on the command line.
+func (a *app) completeFlags(cmd *cobra.Command) {
+	offer := func(flag string, of func(check.Lab) []string) {
+		if cmd.Flags().Lookup(flag) == nil {
+			return
+		}
+		_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) != 1 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			l, err := a.lab(args[0])
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return of(l), cobra.ShellCompDirectiveNoFileComp
+		})
+	}
+	offer("variant", func(l check.Lab) (names []string) {
+		for _, v := range l.Variants {
+			names = append(names, v.Name+"\t"+v.Says)
+		}
+		return names
+	})
+	offer("claim", func(l check.Lab) (ids []string) {
+		for _, c := range l.Claims {
+			ids = append(ids, c.ID+"\t"+c.Says)
+		}
+		return ids
+	})
+}
