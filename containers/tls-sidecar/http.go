@@ -32,6 +32,8 @@ func (p *Proxy) newHTTPServer() *http.Server {
 		ReadHeaderTimeout: l.Header,
 		IdleTimeout:       l.Idle,
 		MaxHeaderBytes:    l.HeaderBytes,
+		// "OPTIONS *" is the app's to answer.
+		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: l.Streams,
 			SendPingTimeout:      l.Idle,
@@ -103,12 +105,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refusal := refuse(r); refusal != nil {
 		h.proxy.Metrics.refuse(refusal.reason)
 		h.proxy.Log.Debug("request refused", "remote", r.RemoteAddr, "reason", refusal.reason)
-		x.Header().Set("Connection", "close")
+		x.hangUp()
 		x.fail(refusal.status, refusal.text)
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &body{ReadCloser: r.Body, control: http.NewResponseController(w), limit: h.proxy.Limits.Body}
+		// The app may answer while the client still sends; HTTP/2 always may.
+		x.body.control.EnableFullDuplex()
 		r.Body = x.body
 	}
 	h.reverse.ServeHTTP(x, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
@@ -156,7 +160,7 @@ func (h *handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case x.body != nil && x.body.failure() != nil:
 		// The client's fault: it stopped, or broke off, in the middle.
 		err := x.body.failure()
-		w.Header().Set("Connection", "close")
+		x.hangUp()
 		switch {
 		case errors.As(err, &network) && network.Timeout():
 			h.proxy.Metrics.refuse("slow_body")
@@ -216,6 +220,14 @@ func (x *exchange) fail(code int, text string) {
 	fmt.Fprintf(x, "%d %s: %s\n", code, http.StatusText(code), text)
 }
 
+// hangUp ends the connection with this answer. In HTTP/2 other requests go on
+// beside it.
+func (x *exchange) hangUp() {
+	if x.guard != nil {
+		x.Header().Set("Connection", "close")
+	}
+}
+
 func (x *exchange) WriteHeader(code int) {
 	if code >= 100 && code < 200 {
 		// Such an answer came with HTTP/1.1: an older client takes it for the
@@ -228,7 +240,7 @@ func (x *exchange) WriteHeader(code int) {
 	if x.code == 0 {
 		x.code = code
 		if x.guard != nil && (!x.guard.answered() || x.proxy.draining.Load()) {
-			x.Header().Set("Connection", "close")
+			x.hangUp()
 		}
 	}
 	x.ResponseWriter.WriteHeader(code)
@@ -306,7 +318,8 @@ func (b *body) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if b.limit > 0 {
+	if b.limit > 0 && err == io.EOF {
+		// Not after an error: net/http will want to read the rest.
 		b.control.SetReadDeadline(time.Time{})
 	}
 	b.mu.Lock()
