@@ -3,11 +3,13 @@ package images_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -314,3 +316,84 @@ func TestBuildErrors(t *testing.T) {
 
 // lasting outlives the test's own context, which is over when its cleanups run.
 func lasting(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }
+
+// TestBuildWithoutGo is a machine to which the images were brought.
+func TestBuildWithoutGo(t *testing.T) {
+	docker := engine(t)
+	root := repo(t, docker, "images-test-g")
+	var seen events
+	im := &images.Images{Root: root, Docker: docker, Report: seen.add}
+	path := os.Getenv("PATH")
+
+	t.Setenv("PATH", t.TempDir())
+	err := im.Build(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "no go command") || !strings.Contains(hint.Of(err), "scripts/setup") {
+		t.Errorf("no Go and no image: %v, hint %q", err, hint.Of(err))
+	}
+
+	t.Setenv("PATH", path)
+	if err := im.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen.ended()
+	t.Setenv("PATH", t.TempDir())
+	if err := im.Build(t.Context()); err != nil {
+		t.Errorf("no Go, but an image: %v", err)
+	}
+	if diff := cmp.Diff([]string{"keep distlab/images-test-g:dev done"}, seen.ended()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+// TestBuildWaits has another process build in the same clone.
+func TestBuildWaits(t *testing.T) {
+	docker := engine(t)
+	root := repo(t, docker, "images-test-w")
+	write(t, root, ".lab/build.lock", "")
+	other, err := os.Open(root + "/.lab/build.lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	im := &images.Images{Root: root, Docker: docker, Report: func(e images.Event) {
+		if e.Step == images.Wait && e.Phase == images.Began {
+			cancel()
+		}
+	}}
+	if err := im.Build(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted while it waits: %v", err)
+	}
+
+	im.Report = func(e images.Event) {
+		if e.Step == images.Wait && e.Phase == images.Began {
+			other.Close()
+		}
+	}
+	if err := im.Build(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if !exists(t, docker, "distlab/images-test-w:dev") {
+		t.Error("nothing was built after the wait")
+	}
+}
+
+func chmod(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Chmod(file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func archiveOf(t *testing.T, im *images.Images, needs ...images.Need) io.Reader {
+	t.Helper()
+	var archive bytes.Buffer
+	if err := im.Save(t.Context(), needs, &archive); err != nil {
+		t.Fatal(err)
+	}
+	return &archive
+}

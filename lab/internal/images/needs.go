@@ -120,6 +120,9 @@ func (im *Images) look(ctx context.Context, n *Need) error {
 
 // inspect is the image that ref names, or nil.
 func (im *Images) inspect(ctx context.Context, ref string) (*image.InspectResponse, error) {
+	if _, err := reference.ParseAnyReference(ref); err != nil {
+		return nil, fmt.Errorf("image %q: %w", ref, err)
+	}
 	have, err := im.Docker.ImageInspect(ctx, ref)
 	switch {
 	case cerrdefs.IsNotFound(err):
