@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -54,6 +55,14 @@ type Port struct {
 	Published string `json:"published"`
 	Target    int    `json:"target"`
 	Protocol  string `json:"protocol"`
+}
+
+// number is the port within the container.
+func (p Port) number() string {
+	if p.Protocol == "tcp" {
+		return strconv.Itoa(p.Target)
+	}
+	return strconv.Itoa(p.Target) + "/" + p.Protocol
 }
 
 // Mount is a volume or a folder in a service. Source is "" for an anonymous one.
@@ -223,7 +232,7 @@ func (g Graph) facts(n Node) []string {
 		out = append(out, fmt.Sprintf("%d replicas", n.Replicas))
 	}
 	for _, p := range n.Ports {
-		out = append(out, fmt.Sprintf("port %d at %s:%s", p.Target, p.Address, cmp.Or(p.Published, "(a free port)")))
+		out = append(out, fmt.Sprintf("port %s at %s:%s", p.number(), p.Address, cmp.Or(p.Published, "(a free port)")))
 	}
 	for _, e := range g.Edges {
 		if e.From == n.Name && e.Kind == EdgePID {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +22,7 @@ func (p *Project) Lint() error {
 		lintService(p.Services[name], say)
 	}
 	p.lintMeta(say)
-	p.lintImages(say)
+	p.lintWritten(say)
 	if len(errs) == 0 {
 		return nil
 	}
@@ -42,11 +41,6 @@ func lintService(s types.ServiceConfig, say func(string, ...any)) {
 	}
 	if s.MemLimit == 0 || s.CPUS == 0 {
 		say("service %s: has no memory or CPU limit (mem_limit, cpus)", s.Name)
-	}
-	for name, d := range s.DependsOn {
-		if d.Condition == "" {
-			say("service %s: depends_on %s says no condition", s.Name, name)
-		}
 	}
 	if ours(s.Image) {
 		lintOurs(s, say)
@@ -118,22 +112,4 @@ func (p *Project) publishes(service string, port int) bool {
 		}
 	}
 	return false
-}
-
-var imageLine = regexp.MustCompile(`(?m)^\s*image:\s*(.+?)\s*(?:#.*)?$`)
-
-// lintImages reads the file as it is written, since a variable leaves no trace once it is interpolated.
-func (p *Project) lintImages(say func(string, ...any)) {
-	for _, f := range p.Files() {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			say("%v", err)
-			continue
-		}
-		for _, m := range imageLine.FindAllStringSubmatch(string(data), -1) {
-			if ref := strings.Trim(m[1], `"'`); !ours(ref) && !strings.HasPrefix(ref, "${") {
-				say("image %s: a third-party image stands behind a variable: ${NAME_IMAGE:-%s}", ref, ref)
-			}
-		}
-	}
 }

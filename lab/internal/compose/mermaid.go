@@ -49,7 +49,7 @@ func (g Graph) mermaidEdges(b *strings.Builder) {
 	var volumes []string
 	for _, n := range g.Services {
 		for _, p := range n.Ports {
-			label := fmt.Sprint(p.Target)
+			label := p.number()
 			if p.Published != "" {
 				label = p.Published + " → " + label
 			}
@@ -66,7 +66,7 @@ func (g Graph) mermaidEdges(b *strings.Builder) {
 			fmt.Fprintf(b, "  %s --- %s\n", id("s", n.Name), id("v", m.Source))
 		}
 		for _, e := range g.after(n) {
-			fmt.Fprintf(b, "  %s -. \"when it %s\" .-> %s\n", id("s", n.Name), cmp.Or(conditions[e.Detail], e.Detail), id("s", e.To))
+			fmt.Fprintf(b, "  %s -. \"starts when it %s\" .-> %s\n", id("s", n.Name), cmp.Or(conditions[e.Detail], e.Detail), id("s", e.To))
 		}
 		for _, e := range g.Edges {
 			if e.From == n.Name && e.Kind == EdgePID {
@@ -84,6 +84,6 @@ func id(kind, name string) string {
 	return kind + "_" + notWord.ReplaceAllStringFunc(name, func(s string) string { return fmt.Sprintf("_%x", s) })
 }
 
-var escaper = strings.NewReplacer("&", "&amp;", `"`, "&quot;", "<", "&lt;", ">", "&gt;", "\n", " ")
+var escaper = strings.NewReplacer("#", "#35;", "&", "#amp;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ")
 
 func escape(text string) string { return escaper.Replace(text) }
