@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -76,7 +77,8 @@ func (s *Stack) Signal(ctx context.Context, service, signal string, observe Obse
 }
 
 // Write puts files, absolute path to content, into a container, as `docker cp` does: not atomically, which is the
-// point of it. Heal writes what was there before. The receipt is the files' content.
+// point of it. Heal writes what was there before; the engine has no way to remove a file that was not. The receipt
+// is the files' content.
 func (s *Stack) Write(ctx context.Context, service string, files map[string][]byte, opts ...FaultOption) (*Fault, error) {
 	return s.inject(ctx, service, Action{Kind: ActWrite, Files: files}, opts)
 }
@@ -140,6 +142,10 @@ func (f *Fault) look(ctx context.Context) (string, error) {
 	case ActWrite:
 		for _, path := range slices.Sorted(maps.Keys(f.action.Files)) {
 			data, err := f.stack.driver.ReadFile(ctx, f.container.ID, path)
+			if errors.Is(err, fs.ErrNotExist) {
+				parts = append(parts, path+" absent")
+				continue
+			}
 			if err != nil {
 				return "", err
 			}

@@ -2,6 +2,8 @@ package tls
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"time"
@@ -26,7 +28,7 @@ func rotation(ctx context.Context, s *check.Stack) (check.Result, error) {
 	if err != nil {
 		return check.Result{}, err
 	}
-	old, err := serving(ctx, s)
+	old, err := settled(ctx, s)
 	if err != nil {
 		return check.Result{}, err
 	}
@@ -83,7 +85,7 @@ func badRotation(ctx context.Context, s *check.Stack) (check.Result, error) {
 		{"mismatched", map[string][]byte{certPath: one.cert, keyPath: two.key}},
 		{"garbled", map[string][]byte{certPath: []byte("-----BEGIN NONSENSE-----\n"), keyPath: one.key}},
 	}
-	old, err := serving(ctx, s)
+	old, err := settled(ctx, s)
 	if err != nil {
 		return check.Result{}, err
 	}
@@ -101,6 +103,33 @@ func badRotation(ctx context.Context, s *check.Stack) (check.Result, error) {
 	}
 	res := check.Decide(kept == len(bad), "%d of %d bad pairs refused with a reason, old serial served", kept, len(bad))
 	return res.Want("all").Of(len(bad)).Because("%s", strings.Join(said, "\n")), nil
+}
+
+// settled is the serial that is served, once it is that of the certificate on disk: an earlier rotation may not have
+// been taken up yet.
+func settled(ctx context.Context, s *check.Stack) (string, error) {
+	data, err := s.ReadFile(ctx, sidecar, certPath)
+	if err != nil {
+		return "", err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return "", fmt.Errorf("%s has no certificate in it", certPath)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", certPath, err)
+	}
+	want := cert.SerialNumber.Text(16)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return want, check.Wait(ctx, "the certificate on disk to be served", func(ctx context.Context) error {
+		now, err := serving(ctx, s)
+		if err == nil && now != want {
+			err = fmt.Errorf("serial %s is served, %s is on disk", now, want)
+		}
+		return err
+	})
 }
 
 // refuse writes a bad pair, gives the sidecar time to say why it does not take it, looks, and undoes it. No reason
