@@ -1,0 +1,167 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"distlab/lab/check"
+)
+
+type suites struct {
+	XMLName xml.Name `xml:"testsuites"`
+	Suites  []suite
+}
+
+type suite struct {
+	XMLName    xml.Name   `xml:"testsuite"`
+	Name       string     `xml:"name,attr"`
+	Tests      int        `xml:"tests,attr"`
+	Failures   int        `xml:"failures,attr"`
+	Errors     int        `xml:"errors,attr"`
+	Time       string     `xml:"time,attr"`
+	Properties []property `xml:"properties>property"`
+	Cases      []testcase
+}
+
+type property struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+type testcase struct {
+	XMLName xml.Name `xml:"testcase"`
+	Class   string   `xml:"classname,attr"`
+	Name    string   `xml:"name,attr"`
+	Time    string   `xml:"time,attr"`
+	Failure *trouble `xml:"failure"`
+	Error   *trouble `xml:"error"`
+	Output  string   `xml:"system-out,omitempty"`
+}
+
+type trouble struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// JUnit writes a suite for each report.
+func JUnit(w io.Writer, reports ...check.Report) error {
+	var all suites
+	for _, r := range reports {
+		all.Suites = append(all.Suites, suiteOf(r))
+	}
+	return all.write(w)
+}
+
+// TestJUnit writes a suite for each lab and one for each of its variants; the cases of a variant pass when the claim
+// fails that must.
+func TestJUnit(w io.Writer, tests ...Test) error {
+	var all suites
+	for _, t := range tests {
+		all.Suites = append(all.Suites, suiteOf(t.Report))
+		for _, v := range t.Variants {
+			all.Suites = append(all.Suites, variantSuite(t.Lab, v))
+		}
+	}
+	return all.write(w)
+}
+
+func (s suites) write(w io.Writer) error {
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if err := enc.Encode(s); err != nil {
+		return fmt.Errorf("write junit: %w", err)
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+func suiteOf(r check.Report) suite {
+	s := newSuite(r, clean(className(r.Lab, r.Variant)))
+	for _, c := range r.Claims {
+		t := newCase(s.Name, c)
+		switch c.Verdict {
+		case check.Pass:
+		case check.Fail:
+			t.Failure = &trouble{Message: clean(measured(c)), Text: clean(c.Says + "\n" + c.Detail)}
+		default:
+			t.Error = &trouble{Message: clean(measured(c)), Text: clean(c.Says + "\n" + c.Detail)}
+		}
+		s.add(t)
+	}
+	return s
+}
+
+func variantSuite(lab string, v VariantOutcome) suite {
+	s := newSuite(v.Report, clean(className(lab, v.Variant)))
+	for _, c := range v.Report.Claims {
+		t := newCase(s.Name, c)
+		t.Name = clean("breaks " + c.ID)
+		switch c.Verdict {
+		case check.Fail:
+		case check.Pass:
+			t.Failure = &trouble{Message: "the claim still passes: " + clean(measured(c)), Text: clean(v.Why)}
+		default:
+			t.Error = &trouble{Message: "the claim is inconclusive: " + clean(measured(c)), Text: clean(v.Why + "\n" + c.Detail)}
+		}
+		s.add(t)
+	}
+	return s
+}
+
+func newSuite(r check.Report, name string) suite {
+	return suite{
+		Name: name, Time: fmt.Sprintf("%.3f", r.Seconds),
+		Properties: []property{{"seed", fmt.Sprint(r.Seed)}, {"engine", clean(r.Engine)}, {"instance", clean(r.Instance)}},
+	}
+}
+
+func newCase(class string, c check.ClaimReport) testcase {
+	return testcase{
+		Class: class, Name: clean(c.ID), Time: fmt.Sprintf("%.3f", c.Seconds),
+		Output: clean(fmt.Sprintf("%s: %s, %d samples", c.Says, measured(c), c.Samples)),
+	}
+}
+
+func (s *suite) add(t testcase) {
+	s.Cases = append(s.Cases, t)
+	s.Tests++
+	if t.Failure != nil {
+		s.Failures++
+	}
+	if t.Error != nil {
+		s.Errors++
+	}
+}
+
+func className(lab, variant string) string {
+	if variant == "" {
+		return lab
+	}
+	return lab + "+" + variant
+}
+
+func measured(c check.ClaimReport) string {
+	if c.Want == "" {
+		return "measured " + c.Measured
+	}
+	return fmt.Sprintf("measured %s, want %s", c.Measured, c.Want)
+}
+
+// clean makes text that XML 1.0 can hold: a control character or a broken byte becomes U+FFFD (section 2.2).
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t', r == '\n', r == '\r':
+			return r
+		case r < 0x20, r == utf8.RuneError, r == 0xFFFE, r == 0xFFFF:
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
