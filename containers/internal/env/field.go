@@ -93,13 +93,10 @@ func newField(name string, sf reflect.StructField, v reflect.Value) *field {
 	}
 	f.min, f.max = bound(f.Min), bound(f.Max)
 	if optional {
-		// Into a copy: reading the documentation must not change a config.
-		f.value = reflect.New(sf.Type).Elem()
 		if err := f.set(def); err != nil {
 			broken("default %q: %v", def, err)
 		}
 	}
-	f.value = v
 	return f
 }
 
