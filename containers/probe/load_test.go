@@ -17,7 +17,7 @@ import (
 )
 
 func loadArgs(args ...string) []string {
-	return append([]string{"load", "-rate", "200", "-duration", "250ms"}, args...)
+	return append([]string{"load", "-rate", "200", "-duration", "250ms", "-timeout", "30s"}, args...)
 }
 
 // TestLoad: as many requests as rate and duration make, each once, over the URLs in turns.
@@ -158,7 +158,7 @@ func TestLoadErrors(t *testing.T) {
 	}{
 		{"refused", []string{"http://" + closedPort(t)}, outcome{0, 0, map[errorKind]int{refused: 50}}},
 		{"half an answer", []string{"http://" + half}, outcome{0, 50, map[errorKind]int{closed: 50}}},
-		{"no answer", []string{"-timeout", "50ms", "http://" + silent}, outcome{0, 50, map[errorKind]int{timedOut: 50}}},
+		{"no answer", []string{"-timeout", "1s", "http://" + silent}, outcome{0, 50, map[errorKind]int{timedOut: 50}}},
 		{"hangs up", []string{"http://" + serve(t, readRequest)}, outcome{0, 50, map[errorKind]int{closed: 50}}},
 		{"not trusted", []string{https.URL}, outcome{0, 0, map[errorKind]int{tlsFailed: 50}}},
 		{"not found", []string{"-insecure", https.URL}, outcome{0, 0, map[errorKind]int{}}},

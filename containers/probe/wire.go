@@ -95,13 +95,14 @@ func (w *wire) Write(p []byte) (int, error) {
 // cause adds to an error on a connection what only the connection knows: the alert with which a TLS peer refused a
 // client certificate, or that the peer ended it.
 func cause(conn net.Conn, err error) error {
-	bare := strings.Contains(err.Error(), "http2: client conn could not be established")
+	// Net/http closes a connection when it has read the end of it; what was being written then meets the close.
+	bare := errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "http2: client conn could not be established")
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 		if bare || isClosed(err) && !isStream(err) { // then nobody else will want to read from it
 			secure.SetReadDeadline(time.Unix(1, 0))
 			if _, alert := secure.Read(make([]byte, 1)); isAlert(alert) {
-				return fmt.Errorf("%w: %w", err, alert)
+				return fmt.Errorf("%w, and so: %w", alert, err) // the first one's kind counts
 			}
 		}
 	}
