@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -99,7 +100,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	}
 	fmt.Fprintf(a.stderr, "lab: %v\n", err)
 	if h := hint.Of(err); h != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", strings.ReplaceAll(h, "\n", "\nhint: "))
+		fmt.Fprintf(a.stderr, "hint: %s\n", strings.ReplaceAll(typed(h), "\n", "\nhint: "))
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
@@ -158,11 +159,23 @@ Exit codes: 0 all as asked, 1 a claim failed, 2 inconclusive, 3 could not run, 6
 	return root
 }
 
-func unknownVerb(word string) error {
-	verbs := []string{
-		"list", "explain", "up", "verify", "test", "down", "status", "logs", "build", "images",
-		"doctor", "gc", "completion", "version", "help",
+var verbs = []string{
+	"list", "explain", "up", "verify", "test", "down", "status", "logs", "build", "images",
+	"doctor", "gc", "completion", "version", "help",
+}
+
+var invocation = regexp.MustCompile(`\blab (` + strings.Join(verbs, "|") + `)\b`)
+
+// typed turns "lab VERB" in a text into what this person types: scripts/lab says in DISTLAB_COMMAND how it was called.
+func typed(text string) string {
+	command := os.Getenv("DISTLAB_COMMAND")
+	if command == "" {
+		return text
 	}
+	return invocation.ReplaceAllString(text, strings.ReplaceAll(command, "$", "$$")+" $1")
+}
+
+func unknownVerb(word string) error {
 	return usagef(didYouMean(word, verbs, "see: lab --help"), "unknown verb %q", word)
 }
 

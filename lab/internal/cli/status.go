@@ -82,7 +82,7 @@ func (a *app) statusOf(cmd *cobra.Command, o stack.Overview) statusJSON {
 
 func (a *app) statusText(stacks []stack.Overview, list []statusJSON) error {
 	if len(stacks) == 0 {
-		fmt.Fprintln(a.stderr, "nothing is up\nhint: lab list, lab up LAB")
+		fmt.Fprintln(a.stderr, typed("nothing is up\nhint: lab list, lab up LAB"))
 		return nil
 	}
 	for i, o := range stacks {

@@ -100,13 +100,20 @@ func (a *app) welcome(ctx context.Context, r *runner.Runner, p *compose.Project,
 		flag = " --name " + r.Instance
 	}
 	fmt.Fprintln(w, "\nnext")
-	fmt.Fprintf(w, "  lab verify %s%s\n", r.Lab.Name, flag)
-	if o.Variant == "" && len(r.Lab.Variants) > 0 {
-		fmt.Fprintf(w, "  lab up %s%s --variant %s\n", r.Lab.Name, flag, r.Lab.Variants[0].Name)
-	} else if o.Variant != "" {
-		fmt.Fprintf(w, "  lab up %s%s   # whole again\n", r.Lab.Name, flag)
+	name := r.Lab.Name
+	if r.Instance != "" {
+		name += " --name " + r.Instance
 	}
-	fmt.Fprintf(w, "  lab down %s%s\n", r.Lab.Name, flag)
+	next := []string{"lab verify " + name}
+	switch {
+	case o.Variant != "":
+		next = append(next, "lab up "+name+"   # whole again")
+	case len(r.Lab.Variants) > 0:
+		next = append(next, "lab up "+name+" --variant "+r.Lab.Variants[0].Name)
+	}
+	for _, line := range append(next, "lab down "+name) {
+		fmt.Fprintf(w, "  %s\n", typed(line))
+	}
 	return nil
 }
 

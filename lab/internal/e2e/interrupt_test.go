@@ -126,7 +126,7 @@ func (w *world) ownedProject(p *process) string {
 			w.t.Fatal(err)
 		}
 		for _, o := range all {
-			if o.Owner.PID() == p.cmd.Process.Pid && o.State() == "up" {
+			if o.Owner.PID() == p.cmd.Process.Pid && len(o.Members) == 2 {
 				project = o.Project
 			}
 		}

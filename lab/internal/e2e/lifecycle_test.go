@@ -23,7 +23,7 @@ func TestUpVerifyDown(t *testing.T) {
 	w.want(1, []string{"verify", "plain", "--claim", "wrong"}, "two and two is five")
 	w.want(2, []string{"verify", "plain", "--claim", "unsure"}, "nothing to measure with")
 	w.want(1, []string{"verify", "plain", "--claim", "unsure,wrong,answers"})
-	w.want(0, []string{"logs", "plain", "app"}, "app |")
+	w.want(0, []string{"logs", "plain", "app"}, "app    | {")
 	w.want(64, []string{"logs", "plain", "ap"}, "app")
 
 	var list []struct {

@@ -110,16 +110,26 @@ func keep(p *compose.Project, labelled *types.Project) error {
 	return nil
 }
 
-// composeUp creates and starts what is missing or differs. It does not wait for health: we watch that ourselves,
-// where compose asks every half second.
+// createTimeout bounds what cannot be interrupted: creating networks, volumes and containers.
+const createTimeout = time.Minute
+
+// composeUp creates and starts what is missing or differs. What the engine was asked to create it creates, also when
+// nobody waits for the answer; so creation is not interrupted, or it would leave things after the cleaning up. It
+// does not wait for health: we watch that ourselves, where compose asks every half second.
 func (e *Engine) composeUp(ctx context.Context, p *types.Project) error {
-	return e.compose.Up(ctx, p, api.UpOptions{
-		Create: api.CreateOptions{
-			Services: p.ServiceNames(), RemoveOrphans: true,
-			Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged, QuietPull: true,
-		},
-		Start: api.StartOptions{Project: p, Services: p.ServiceNames()},
+	create, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
+	err := e.compose.Create(create, p, api.CreateOptions{
+		Services: p.ServiceNames(), RemoveOrphans: true,
+		Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged, QuietPull: true,
 	})
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return e.compose.Start(ctx, p.Name, api.StartOptions{Project: p, Services: p.ServiceNames()})
 }
 
 // undoUp takes away what an unfinished Up made.
