@@ -95,10 +95,6 @@ func (a *app) welcome(ctx context.Context, r *runner.Runner, p *compose.Project,
 	for _, c := range p.Meta.Try {
 		fmt.Fprintf(w, "  # %s\n  %s\n", c.Says, fill(o, c.Run))
 	}
-	flag := ""
-	if r.Instance != "" {
-		flag = " --name " + r.Instance
-	}
 	fmt.Fprintln(w, "\nnext")
 	name := r.Lab.Name
 	if r.Instance != "" {
