@@ -37,7 +37,8 @@ type Certificates struct {
 	last    Reloaded
 	good    time.Time // of the last good reload
 
-	now atomic.Pointer[material]
+	now    atomic.Pointer[material]
+	loaded string // signature of the files, from before Load read them
 }
 
 // material is one consistent state. It is never changed.
@@ -62,6 +63,7 @@ type Reloaded struct {
 func (c *Certificates) Load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.loaded = signature(c.watched())
 	next, bad := c.read(&material{})
 	if len(bad) > 0 {
 		return joined(bad)

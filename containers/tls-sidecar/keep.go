@@ -20,7 +20,10 @@ const ticketLife = 12 * time.Hour
 // Keep holds the certificates up to date until ctx is done.
 func (c *Certificates) Keep(ctx context.Context, k Keeping) {
 	if k.Watch {
-		w := &Watch{Files: c.watched, Interval: k.Every, Log: c.Log, Changed: func() { c.changed(k.Exit) }}
+		w := &Watch{
+			Files: c.watched, Known: c.loaded, Interval: k.Every, Log: c.Log,
+			Changed: func() { c.changed(k.Exit) },
+		}
 		go w.Run(ctx)
 	}
 	tickets := time.NewTicker(ticketLife)

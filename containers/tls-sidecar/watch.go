@@ -26,6 +26,12 @@ type Watch struct {
 	Settle   time.Duration   // how long the files must be still, so that a pair is not read half-way; 0 is 200 ms
 	Changed  func()          // called from Run, one call at a time
 	Log      *slog.Logger    // nil: none
+
+	// Known is the signature of the files as they were read last. A change
+	// since then, before Run, is a change.
+	Known string
+
+	deaf bool // for tests: do without notifications
 }
 
 // Run watches until ctx is done.
@@ -37,7 +43,7 @@ func (w *Watch) Run(ctx context.Context) {
 	if settle == 0 {
 		settle = 200 * time.Millisecond
 	}
-	n := newNotifier(w.Log)
+	n := newNotifier(w.Log, w.deaf)
 	defer n.close()
 	n.follow(w.Files())
 
@@ -45,7 +51,7 @@ func (w *Watch) Run(ctx context.Context) {
 	defer ticker.Stop()
 	still := time.NewTimer(settle) // stopped while nothing is going on
 	still.Stop()
-	known := signature(w.Files())
+	known := w.Known
 	var seen string     // as the timer was set
 	var since time.Time // of the first unsettled look
 	look := func() {
@@ -63,6 +69,7 @@ func (w *Watch) Run(ctx context.Context) {
 			still.Reset(settle)
 		}
 	}
+	look()
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,9 +123,12 @@ type notifier struct {
 	log     *slog.Logger
 }
 
-func newNotifier(log *slog.Logger) *notifier {
+func newNotifier(log *slog.Logger, deaf bool) *notifier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if deaf {
+		return &notifier{log: log}
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
