@@ -56,7 +56,7 @@ func Connect(ctx context.Context) (*Engine, error) {
 	if e.Host == "" {
 		e.Host = client.DefaultDockerHost
 	}
-	if e.compose, err = compose.NewComposeService(cli, compose.WithStreams(io.Discard, io.Discard, strings.NewReader(""))); err != nil {
+	if e.compose, err = compose.NewComposeService(cli, compose.WithStreams(io.Discard, io.Discard, strings.NewReader("")), compose.WithPrompt(refuse)); err != nil {
 		return nil, fmt.Errorf("compose: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
@@ -71,6 +71,9 @@ func Connect(ctx context.Context) (*Engine, error) {
 	e.Version, e.APIVersion, e.Arch = v.Version, v.APIVersion, v.Arch
 	return e, nil
 }
+
+// refuse answers compose's questions: a volume that differs from the compose file is kept.
+func refuse(string, bool) (bool, error) { return false, nil }
 
 // Explain turns an engine's error into a fact and a remedy.
 func Explain(host string, err error) error {

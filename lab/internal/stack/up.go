@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -23,8 +24,7 @@ type Progress func(service, state string)
 
 // UpOptions change what Up does.
 type UpOptions struct {
-	Owned    bool // for a test: the stack belongs to this process and expires
-	Lifetime time.Duration
+	Owned    bool          // for a test: the stack belongs to this process and expires
 	Timeout  time.Duration // until all are healthy; zero is two minutes
 	Progress Progress
 }
@@ -83,12 +83,11 @@ func (o UpOptions) owned() compose.Owned {
 	if !o.Owned {
 		return compose.Owned{}
 	}
-	life := o.Lifetime
-	if life == 0 {
-		life = testLifetime
-	}
-	return compose.Owned{Owner: string(Self()), Expires: time.Now().Add(life).UTC().Format(time.RFC3339)}
+	return compose.Owned{Owner: string(Self()), Expires: expiry().Format(time.RFC3339)}
 }
+
+// expiry is the same for all that this process owns: a label that changed would make compose start everything anew.
+var expiry = sync.OnceValue(func() time.Time { return time.Now().Add(testLifetime).UTC() })
 
 // Kept is where the project that a stack was last started from is kept, for the record.
 func Kept(root, project string) string {
