@@ -92,8 +92,12 @@ running. Each finding has an ID that stays. The exit code is 0 only if labs can 
 // look is one examination. It may give several findings, or none where there is nothing to say.
 type look struct {
 	id   string
+	late quality // what it means when there is no answer in time
 	look func(context.Context) []finding
 }
+
+// grace is what a look that minds its context has for its answer after the time is up.
+const grace = 2 * time.Second
 
 // examine makes every finding. It does not go through connect, which would put right what it is to report.
 func (a *app) examine(ctx context.Context) []finding {
@@ -102,12 +106,20 @@ func (a *app) examine(ctx context.Context) []finding {
 	d.labs = a.labs
 	// The engine's answer decides what else can be asked.
 	list := together(ctx, engineWait+time.Second, []look{
-		{"engine", d.connect}, {"clone", d.clone}, {"state", d.state}, {"compose-plugin", d.composePlugin}, {"go", d.findGo},
+		{"engine", failed, d.connect},
+		{"clone", failed, d.clone},
+		{"state", failed, d.state},
+		{"compose-plugin", warned, d.composePlugin},
+		{"go", warned, d.findGo},
 	})
-	looks := []look{{"disk", d.disk}, {"memory", d.memory}, {"go", d.goVersion}}
+	looks := []look{{"disk", warned, d.disk}, {"memory", warned, d.memory}, {"go", warned, d.goVersion}}
 	if d.engine != nil {
-		looks = append(looks, look{"engine-api", d.api}, look{"limits", d.limits}, look{"images", d.images},
-			look{"leftovers", d.leftovers})
+		looks = append(looks, []look{
+			{"engine-api", failed, d.api},
+			{"limits", warned, d.limits},
+			{"images", warned, d.images},
+			{"leftovers", warned, d.leftovers},
+		}...)
 	}
 	list = append(list, together(ctx, lookWait, looks)...)
 	slices.SortStableFunc(list, func(a, b finding) int { return slices.Index(order, a.ID) - slices.Index(order, b.ID) })
@@ -132,14 +144,15 @@ func together(ctx context.Context, wait time.Duration, looks []look) []finding {
 	for i := range looks {
 		waiting[i] = true
 	}
+	late := time.After(wait + grace)
 	for len(waiting) > 0 {
 		select {
 		case a := <-answers:
 			out = append(out, a.list...)
 			delete(waiting, a.i)
-		case <-time.After(wait + time.Second):
+		case <-late:
 			for i := range waiting {
-				out = append(out, warn(looks[i].id, "", "no answer within %v", wait))
+				out = append(out, finding{ID: looks[i].id, Status: looks[i].late, Fact: fmt.Sprintf("no answer within %v", wait)})
 			}
 			return out
 		}

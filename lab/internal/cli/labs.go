@@ -105,7 +105,7 @@ func didYouMean(word string, all []string, otherwise string) string {
 			d = min(d, distance(word, last))
 		}
 		// Of a short word, half may be wrong; a single letter is near to nothing.
-		if d <= max(min(2, len(word)/2), len(word)/3) || len(word) > 2 && strings.Contains(w, word) {
+		if d <= max(min(2, (len(word)+1)/2), len(word)/3) || len(word) > 2 && strings.Contains(w, word) {
 			list = append(list, near{w, d})
 		}
 	}

@@ -47,6 +47,7 @@ func completion(root *cobra.Command) {
 		all := strings.Join(shells, ", ")
 		c.Use = "completion SHELL"
 		c.Short = "A script that completes lab's words in a shell: " + all
+		c.Long = "Prints a script for one of " + all + ". For this shell alone, in bash: source <(lab completion bash)"
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
