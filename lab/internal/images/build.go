@@ -42,10 +42,7 @@ func (im *Images) Build(ctx context.Context, containers ...string) error {
 		return err
 	}
 	defer unlock()
-	// Another process may have built them in the meantime.
-	if stale, err = im.stale(ctx, containers); err != nil {
-		return err
-	}
+	// What another process built in the meantime is found again, below and in build.
 	var missing []*source
 	for _, s := range stale {
 		if _, err := os.Stat(s.binary()); err != nil || s.recalls().Sources != s.sources {

@@ -48,6 +48,18 @@ func TestDefaultTarget(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no network", func(t *testing.T) {
+		root := repo(t, docker)
+		write(t, root, ".dockerignore", "*\n")
+		write(t, root, "containers/images-test-lone/Dockerfile", "ARG GO_IMAGE\nFROM ${GO_IMAGE}\nRUN cat /proc/net/route && test $(wc -l </proc/net/route) = 1\n")
+		for _, builder := range []build.BuilderVersion{build.BuilderBuildKit, build.BuilderV1} {
+			ref := "distlab/images-test-lone:dev"
+			t.Cleanup(func() { remove(t, docker, ref) })
+			if err := (&images.Images{Root: root, Docker: docker}).BuildDefault(t.Context(), "images-test-lone", base, ref, builder); err != nil {
+				t.Errorf("builder %s: %v", builder, err)
+			}
+		}
+	})
 	for _, name := range containers {
 		try(name, build.BuilderBuildKit)
 	}

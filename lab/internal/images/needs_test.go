@@ -140,7 +140,8 @@ func TestEnsure(t *testing.T) {
 
 	// What was there at the start asks no registry, and one that gave no answer is not asked again.
 	made.Use = "distlab/images-test-p:dev"
-	if _, err := im.Ensure(t.Context(), []images.Need{made}); err != nil {
+	fresh := &images.Images{Root: root, Docker: docker, Report: seen.add}
+	if _, err := fresh.Ensure(t.Context(), []images.Need{made}); err != nil {
 		t.Fatal(err)
 	}
 	made.Use = ""
@@ -197,7 +198,7 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 	before := id(t, docker, ref)
 
-	archive := archiveOf(t, im, images.Need{Ref: ref, State: images.Present})
+	archive := archiveOf(t, im, images.Need{Ref: "images.test/lost:1", Use: ref, State: images.Substituted})
 	remove(t, docker, ref)
 	loaded, err := im.Load(t.Context(), archive)
 	if err != nil {

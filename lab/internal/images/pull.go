@@ -72,17 +72,17 @@ func (im *Images) pullFrom(ctx context.Context, ref, domain string) error {
 	patience := cmp.Or(im.Patience, 10*time.Second)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	alarm := time.AfterFunc(patience, func() {
-		cancel(fmt.Errorf("nothing within %s", patience))
-	})
-	defer alarm.Stop()
+	expect := func(within time.Duration) (arrived func() bool) {
+		return time.AfterFunc(within, func() { cancel(fmt.Errorf("nothing within %s", within)) }).Stop
+	}
+	arrived := expect(patience)
+	defer func() { arrived() }()
 
 	stream, err := im.Docker.ImagePull(ctx, ref, client.ImagePullOptions{RegistryAuth: credentials(domain)})
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	defer stream.Close()
-	patience *= 6
 	var layers layers
 	var last time.Time
 	for decoder := json.NewDecoder(stream); ; {
@@ -95,7 +95,8 @@ func (im *Images) pullFrom(ctx context.Context, ref, domain string) error {
 		case m.Error != nil:
 			return m.Error
 		}
-		alarm.Reset(patience)
+		arrived()
+		arrived = expect(6 * patience)
 		layers.add(m)
 		if text := layers.String(); text != "" && time.Since(last) > 200*time.Millisecond {
 			last = time.Now()

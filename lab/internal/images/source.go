@@ -119,12 +119,17 @@ func compiler() string {
 	return fmt.Sprint(path, info.Size(), info.ModTime().UnixNano())
 }
 
-// walk visits, in lexical order, the files below dir that an image can depend on: no tests and no documentation.
+// walk visits, in lexical order, the files below dir that an image can depend on: no tests and no documentation. A dir that
+// does not exist has none.
 func walk(dir string, visit func(file string) error) error {
-	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
-		switch name := entry.Name(); {
-		case err != nil:
+	return filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			if file == dir && errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
 			return err
+		}
+		switch name := entry.Name(); {
 		case entry.IsDir() && (name == "testdata" || strings.HasPrefix(name, ".")):
 			return fs.SkipDir
 		case entry.IsDir(), strings.HasSuffix(name, "_test.go"), strings.HasSuffix(name, ".md"), strings.HasPrefix(name, "."):
@@ -132,12 +137,6 @@ func walk(dir string, visit func(file string) error) error {
 		}
 		return visit(file)
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := os.Stat(dir); gone != nil {
-			return nil
-		}
-	}
-	return err
 }
 
 func hashFile(h io.Writer, root, file string) error {
