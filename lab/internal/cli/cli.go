@@ -63,7 +63,8 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	live   bool // standard error is a terminal that can redraw
-	color  bool // standard output and error may be coloured
+	color  bool // standard output may be coloured
+	width  int  // of the terminal that standard output is; 0 where it is none
 	engine *stack.Engine
 }
 
@@ -74,6 +75,9 @@ func Main(labs []check.Lab, args []string) int {
 	a := &app{labs: labs, stdout: os.Stdout, stderr: os.Stderr}
 	a.live = term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb"
 	a.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(os.Stdout.Fd()))
+	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		a.width = width
+	}
 	return a.run(ctx, args)
 }
 

@@ -58,7 +58,7 @@ func (a *app) testLabs(ctx context.Context, labs []check.Lab, f verifyFlags) err
 	case "junit":
 		err = report.TestJUnit(a.stdout, results...)
 	default:
-		err = report.TestText(a.stdout, report.Options{Color: a.color}, results...)
+		err = report.TestText(a.stdout, report.Options{Color: a.color, Width: a.width}, results...)
 	}
 	if err != nil {
 		return err

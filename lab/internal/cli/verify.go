@@ -239,7 +239,7 @@ func (a *app) printer(lab check.Lab, variant string, f format, stream bool) *pri
 	}
 	var claims []check.Claim
 	claims = append(claims, lab.Claims...)
-	p.text = report.NewPrinter(a.stdout, report.Options{Color: a.color}, lab.Name, variant, claims)
+	p.text = report.NewPrinter(a.stdout, report.Options{Color: a.color, Width: a.width}, lab.Name, variant, claims)
 	return p
 }
 

@@ -10,7 +10,10 @@ import (
 )
 
 // Options change the text.
-type Options struct{ Color bool }
+type Options struct {
+	Color bool
+	Width int // of the terminal, in columns; 0 does not wrap
+}
 
 // Printer writes a lab's claims as they are decided. The first error of the writer ends it; Summary gives it back.
 type Printer struct {
@@ -61,15 +64,16 @@ func (p *Printer) Claim(c check.ClaimReport) {
 		m = marks[check.Inconclusive]
 	}
 	pad := strings.Repeat(" ", max(0, p.width-utf8.RuneCountInString(c.ID)))
-	want := ""
+	words := strings.Fields(c.Measured)
 	if c.Want != "" {
-		want = " (want " + oneLine(c.Want) + ")"
+		words = append(words, strings.Fields("(want "+c.Want+")")...)
 	}
-	p.printf("  %s %s%s  %s%s  %.1f s\n", p.o.paint(c.Verdict, m.mark), c.ID, pad, oneLine(c.Measured), want, c.Seconds)
+	indent := strings.Repeat(" ", p.width+6)
+	p.printf("  %s %s%s  ", p.o.paint(c.Verdict, m.mark), c.ID, pad)
+	p.wrap(indent, append(words, fmt.Sprintf("%.1f s", c.Seconds)))
 	if c.Verdict == check.Pass {
 		return
 	}
-	indent := strings.Repeat(" ", p.width+6)
 	p.printf("%s%s: %s\n", indent, c.Verdict, oneLine(c.Says))
 	for line := range strings.Lines(c.Detail) {
 		if line = strings.TrimSpace(line); line != "" {
@@ -79,6 +83,26 @@ func (p *Printer) Claim(c check.ClaimReport) {
 	for _, f := range c.Faults {
 		p.printf("%sfault: %s: %s → %s → %s\n", indent, oneLine(f.Fault), oneLine(f.Before), oneLine(f.During), oneLine(f.After))
 	}
+}
+
+// wrap writes words from the column of the indent on, and goes on there in the next line when the width is used up.
+func (p *Printer) wrap(indent string, words []string) {
+	at := len(indent)
+	for i, word := range words {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case p.o.Width > 0 && at+1+n > p.o.Width:
+			p.printf("\n%s", indent)
+			at = len(indent)
+		default:
+			p.printf(" ")
+			at++
+		}
+		p.printf("%s", word)
+		at += n
+	}
+	p.printf("\n")
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
