@@ -77,10 +77,11 @@ func refuse(string, bool) (bool, error) { return false, nil }
 
 // Explain turns an engine's error into a fact and a remedy.
 func Explain(host string, err error) error {
+	if err == nil || hint.Of(err) != "" {
+		return err
+	}
 	text := err.Error()
 	switch {
-	case err == nil || hint.Of(err) != "":
-		return err
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, os.ErrPermission) || strings.Contains(text, "permission denied while trying to connect"):
