@@ -92,6 +92,7 @@ func TestPages(t *testing.T) {
 		{"/orders", 200, "text/html", "Orders, page 1 of 12"},
 		{"/orders?page=12", 200, "text/html", "/orders/240"},
 		{"/orders?page=13", 400, "text/plain", "page: a number from 1 to 12"},
+		{"/orders?page=0", 400, "text/plain", "page: a number from 1 to 12"},
 		{"/orders?page=x", 400, "text/plain", "page: a number"},
 		{"/orders/17", 200, "application/json", `"id": 17`},
 		{"/orders/0", 404, "text/plain", "no such order"},

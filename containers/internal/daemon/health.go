@@ -45,7 +45,7 @@ func askReady(addr env.Addr) error {
 	}
 	client := &http.Client{
 		Timeout: healthTimeout,
-		Transport: &http.Transport{ // no proxy from the environment, no redirect
+		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return dialLocal(ctx, string(addr))

@@ -63,9 +63,6 @@ func newProcess(name string, log *slog.Logger, drainTimeout time.Duration) *Proc
 // cannot ("starting"). The reason is for people, on /readyz and in the log,
 // and is ignored when ok. A draining program is unready whatever it says.
 func (p *Process) Ready(ok bool, reason string) {
-	if ok {
-		reason = ""
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := p.ready
