@@ -36,6 +36,7 @@ type Fault struct {
 
 	mu      sync.Mutex
 	receipt Receipt
+	proven  bool // it was seen to change something
 	healed  bool
 }
 
@@ -97,9 +98,9 @@ func (s *Stack) inject(ctx context.Context, service string, a Action, opts []Fau
 	if f.receipt.Before, err = f.look(ctx); err != nil {
 		return nil, fmt.Errorf("%s: before: %w", f.receipt.Fault, err)
 	}
-	s.mu.Lock()
-	s.faults = append(s.faults, f)
-	s.mu.Unlock()
+	if err := s.keep(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.receipt.Fault, err)
+	}
 	if err := s.driver.Do(ctx, c.ID, f.action); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.receipt.Fault, err)
 	}
@@ -114,23 +115,20 @@ func (s *Stack) inject(ctx context.Context, service string, a Action, opts []Fau
 func (f *Fault) changed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	err := Wait(ctx, "an effect", func(ctx context.Context) error {
+	return Wait(ctx, "an effect", func(ctx context.Context) error {
 		seen, err := f.look(ctx)
 		if err != nil {
 			return err
 		}
 		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.receipt.During = seen
-		f.mu.Unlock()
 		if !differs(f.receipt.Before, seen) {
-			return ErrNoEffect
+			return fmt.Errorf("%w: before and during it was %q", ErrNoEffect, seen)
 		}
+		f.proven = true
 		return nil
 	})
-	if err != nil && !differs(f.receipt.Before, f.receipt.During) {
-		return fmt.Errorf("%w: before and during it was %q", ErrNoEffect, f.receipt.Before)
-	}
-	return err
 }
 
 // look is what can be seen of the fault's target. Parts that stand between bars are compared one by one: each of
@@ -182,6 +180,13 @@ func differs(before, during string) bool {
 		}
 	}
 	return true
+}
+
+// Proven says whether the fault was seen to change what was observed.
+func (f *Fault) Proven() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.proven
 }
 
 // Receipt is the proof so far.

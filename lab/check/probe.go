@@ -81,10 +81,11 @@ type Certificate struct {
 // LoadAnswer is what `probe load` and `probe flight` print at their end.
 type LoadAnswer struct {
 	Requests int               `json:"requests"`
-	OK       int               `json:"ok"`     // a whole answer with a status below 400
-	Status   map[string]int    `json:"status"` // by status code
-	Errors   map[ErrorKind]int `json:"errors"` // requests without a whole answer
-	Lost     int               `json:"lost"`   // requests that were written and not answered whole: errors that were not refusals
+	OK       int               `json:"ok"`      // a whole answer with a status below 400
+	Status   map[string]int    `json:"status"`  // by status code
+	Errors   map[ErrorKind]int `json:"errors"`  // requests without a whole answer
+	Lost     int               `json:"lost"`    // requests that were written and not answered whole: errors that were not refusals
+	Retried  int               `json:"retried"` // requests that HTTP let the client send again, a kept connection having ended under them
 	Seconds  float64           `json:"seconds"`
 	Rate     float64           `json:"rate"`    // requests a second, as sent
 	Latency  Latency           `json:"latency"` // from the time a request was due, so that a stall counts in full
@@ -125,7 +126,8 @@ func Inside(service string) Place { return Place{beside: service} }
 // HTTP sends one request from a probe. The arguments are those of `probe http`, the URL last.
 func (s *Stack) HTTP(ctx context.Context, from Place, args ...string) (HTTPAnswer, error) {
 	var a HTTPAnswer
-	return a, s.ask(ctx, from, &a, append([]string{"http"}, args...))
+	err := s.ask(ctx, from, &a, append([]string{"http"}, args...))
+	return a, err
 }
 
 // HTTPEach sends one request to each URL from one probe, in order. The flags go with all of them.
@@ -142,8 +144,8 @@ func (s *Stack) HTTPEach(ctx context.Context, from Place, flags []string, urls .
 		if err != nil {
 			return nil, complain(ctx, p, "http", err)
 		}
-		if err := json.Unmarshal(line, &answers[i]); err != nil {
-			return nil, fmt.Errorf("probe http: said %q: %w", line, err)
+		if err := decode(line, &answers[i]); err != nil {
+			return nil, fmt.Errorf("probe http: %w", err)
 		}
 	}
 	return answers, nil
@@ -152,13 +154,15 @@ func (s *Stack) HTTPEach(ctx context.Context, from Place, flags []string, urls .
 // TCP opens one connection from a probe. The arguments are those of `probe tcp`, the address last.
 func (s *Stack) TCP(ctx context.Context, from Place, args ...string) (TCPAnswer, error) {
 	var a TCPAnswer
-	return a, s.ask(ctx, from, &a, append([]string{"tcp"}, args...))
+	err := s.ask(ctx, from, &a, append([]string{"tcp"}, args...))
+	return a, err
 }
 
 // TLS makes one handshake from a probe. The arguments are those of `probe tls`, the address last.
 func (s *Stack) TLS(ctx context.Context, from Place, args ...string) (TLSAnswer, error) {
 	var a TLSAnswer
-	return a, s.ask(ctx, from, &a, append([]string{"tls"}, args...))
+	err := s.ask(ctx, from, &a, append([]string{"tls"}, args...))
+	return a, err
 }
 
 func (s *Stack) ask(ctx context.Context, from Place, answer any, args []string) error {
@@ -171,8 +175,27 @@ func (s *Stack) ask(ctx context.Context, from Place, answer any, args []string) 
 	if err != nil {
 		return complain(ctx, p, args[0], err)
 	}
-	if err := json.Unmarshal(line, answer); err != nil {
-		return fmt.Errorf("probe %s: said %q: %w", args[0], line, err)
+	if err := decode(line, answer); err != nil {
+		return fmt.Errorf("probe %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// decode reads an answer. A line of JSON that is none, {} say, must not pass for one in which nothing went wrong.
+func decode(line []byte, answer any) error {
+	var it struct {
+		Error    *string `json:"error"`
+		Requests *int    `json:"requests"`
+	}
+	err := json.Unmarshal(line, &it)
+	if err == nil && it.Error == nil && it.Requests == nil {
+		err = errors.New("not an answer")
+	}
+	if err == nil {
+		err = json.Unmarshal(line, answer)
+	}
+	if err != nil {
+		return fmt.Errorf("said %q: %w", line[:min(len(line), 500)], err)
 	}
 	return nil
 }
@@ -248,15 +271,16 @@ func (l *Load) Result(ctx context.Context) (LoadAnswer, error) {
 		if err != nil {
 			return LoadAnswer{}, complain(ctx, l.process, l.verb, err)
 		}
-		var e struct {
-			event
-			LoadAnswer
-		}
+		var e event
 		if err := json.Unmarshal(line, &e); err != nil {
 			return LoadAnswer{}, fmt.Errorf("probe %s: said %q: %w", l.verb, line, err)
 		}
 		if e.Event == "result" {
-			return e.LoadAnswer, nil
+			var a LoadAnswer
+			if err := decode(line, &a); err != nil {
+				return LoadAnswer{}, fmt.Errorf("probe %s: %w", l.verb, err)
+			}
+			return a, nil
 		}
 	}
 }

@@ -47,6 +47,10 @@ type Options struct {
 // settleTimeout bounds the wait for a healthy lab before a claim, and the healing after it.
 const settleTimeout = 30 * time.Second
 
+// overrun is how long a claim may go on after its time is up, to return what it knows. Then it is left alone: it can do
+// nothing to the lab any more, and the run goes on.
+const overrun = 10 * time.Second
+
 // Run decides a lab's claims, one after the other, on a running stack. Faults that a claim leaves are healed before
 // the next; a lab that is not healthy when a claim begins makes it inconclusive.
 func Run(ctx context.Context, lab Lab, s *Stack, o Options) Report {
@@ -89,7 +93,10 @@ func (c Claim) run(ctx context.Context, s *Stack) ClaimReport {
 }
 
 // measure is Measure with everything that can go wrong turned into "inconclusive".
-func (c Claim) measure(ctx context.Context, s *Stack) (res Result) {
+func (c Claim) measure(ctx context.Context, s *Stack) Result {
+	if ctx.Err() != nil {
+		return Unknown("the run ended before the claim began: %v", context.Cause(ctx))
+	}
 	settle, cancel := context.WithTimeout(ctx, settleTimeout)
 	err := s.driver.Settled(settle)
 	cancel()
@@ -102,12 +109,7 @@ func (c Claim) measure(ctx context.Context, s *Stack) (res Result) {
 	}
 	ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the claim took longer than %v", timeout))
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			res = Unknown("the measurement panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	res, err = c.Measure(ctx, s)
+	res, err := c.call(ctx, s)
 	switch {
 	case err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
 		return Unknown("%v: %v", context.Cause(ctx), err)
@@ -126,13 +128,43 @@ func (c Claim) measure(ctx context.Context, s *Stack) (res Result) {
 	return res
 }
 
+// call is Measure in a goroutine of its own: it may panic, it may end without returning, and it may not end at all.
+func (c Claim) call(ctx context.Context, s *Stack) (Result, error) {
+	type outcome struct {
+		res Result
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		o := outcome{err: errors.New("the measurement ended without a result")}
+		defer func() {
+			if p := recover(); p != nil {
+				o = outcome{err: fmt.Errorf("the measurement panicked: %v\n%s", p, debug.Stack())}
+			}
+			done <- o
+		}()
+		o.res, o.err = c.Measure(ctx, s)
+	}()
+	select {
+	case o := <-done:
+		return o.res, o.err
+	case <-ctx.Done():
+	}
+	select {
+	case o := <-done:
+		return o.res, o.err
+	case <-time.After(overrun):
+		return Result{}, errors.New("the measurement does not end")
+	}
+}
+
 // unproven names a fault that was injected and has no receipt, which a claim might have overlooked.
 func (s *Stack) unproven() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
-		if r := f.Receipt(); !differs(r.Before, r.During) {
-			return r.Fault
+		if !f.Proven() {
+			return f.Receipt().Fault
 		}
 	}
 	return ""
@@ -144,6 +176,7 @@ func (s *Stack) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	s.mu.Lock()
+	s.closed = true
 	closers, faults := s.closers, s.faults
 	s.mu.Unlock()
 	var errs []error

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -20,6 +21,8 @@ type Stack struct {
 	claim  string
 
 	mu       sync.Mutex
+	rand     *rand.Rand
+	closed   bool // the claim is over, and what it leaves has been cleaned up
 	faults   []*Fault
 	closers  []func() error
 	receipts []Receipt
@@ -33,12 +36,18 @@ func (s *Stack) forClaim(id string) *Stack {
 	return &Stack{driver: s.driver, Seed: s.Seed, Instance: s.Instance, Variant: s.Variant, claim: id}
 }
 
-// Rand is a source of random numbers that depends on the run's seed and the claim alone, so that a claim draws the
-// same numbers whichever claims run beside it.
+// Rand is the claim's source of random numbers. It depends on the run's seed and the claim alone, so that a claim draws
+// the same numbers whichever claims run beside it. Every call gives the same source, which goes on where it was; it
+// is for one goroutine at a time.
 func (s *Stack) Rand() *rand.Rand {
-	h := fnv.New64a()
-	h.Write([]byte(s.claim))
-	return rand.New(rand.NewPCG(s.Seed, h.Sum64()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rand == nil {
+		h := fnv.New64a()
+		h.Write([]byte(s.claim))
+		s.rand = rand.New(rand.NewPCG(s.Seed, h.Sum64()))
+	}
+	return s.rand
 }
 
 // Replicas are a service's containers in the order of their numbers, stopped ones too.
@@ -135,15 +144,36 @@ func Wait(ctx context.Context, what string, ask func(context.Context) error) err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w (last: %v)", what, context.Cause(ctx), err)
+			return fmt.Errorf("wait for %s: %w (last: %w)", what, context.Cause(ctx), err)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, 50*time.Millisecond)
 	}
 }
 
+// errOver is what a claim gets that goes on after it was given up.
+var errOver = errors.New("the claim is over")
+
+// onClose leaves something to do when the claim is over, or does it at once if it is.
 func (s *Stack) onClose(f func() error) {
 	s.mu.Lock()
+	over := s.closed
+	if !over {
+		s.closers = append(s.closers, f)
+	}
+	s.mu.Unlock()
+	if over {
+		f()
+	}
+}
+
+// keep notes a fault that is about to be done, so that it will be healed.
+func (s *Stack) keep(f *Fault) error {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closers = append(s.closers, f)
+	if s.closed {
+		return errOver
+	}
+	s.faults = append(s.faults, f)
+	return nil
 }
