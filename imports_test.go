@@ -230,7 +230,7 @@ func TestBans(t *testing.T) {
 		{file{"lab/check", false, "gonum.org/v1/gonum/stat"}, ""},
 		{file{"lab", false, "distlab/labs"}, ""},
 		{file{"lab", false, "distlab/lab/internal/cli"}, ""},
-		{file{"lab/internal/cli", true, "distlab/lab/internal/cli"}, ""},
+		{file{"lab/internal/e2e", true, "distlab/lab/internal/cli"}, ""},
 		{file{"lab/labtest", false, "testing"}, ""},
 		{file{"lab/laboratory", false, "testing/fstest"}, ""},
 		{file{"labs", false, "distlab/labs/sidecar/tls"}, ""},
