@@ -98,16 +98,20 @@ func (a *app) saveImages(ctx context.Context, file string, labs []check.Lab) err
 	if needs, err = a.needs(ctx, im, labs); err != nil { // where each is now
 		return err
 	}
-	d.set(file, fmt.Sprintf("writing %d images", len(needs)), false, false)
+	name := file
+	if file == "-" {
+		name = "standard output"
+	}
+	d.set(name, fmt.Sprintf("writing %d images", len(needs)), false, false)
 	size, err := writeWhole(file, a.stdout, func(w io.Writer) error { return im.Save(ctx, needs, w) })
 	if err != nil {
-		d.set(file, "not written", true, true)
+		d.set(name, "not written", true, true)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return err
 	}
-	d.set(file, fmt.Sprintf("%d images, %.1f MB", len(needs), float64(size)/1e6), true, false)
+	d.set(name, fmt.Sprintf("%d images, %.1f MB", len(needs), float64(size)/1e6), true, false)
 	return nil
 }
 
@@ -187,8 +191,12 @@ func (a *app) imagesLoad() *cobra.Command {
 			for _, ref := range refs {
 				fmt.Fprintln(a.stdout, ref)
 			}
+			const remedy = "lab images save FILE makes an archive that can be loaded"
 			if err == nil && len(refs) == 0 {
-				err = hint.New("load images: "+args[0]+" has none in it", "lab images save FILE makes an archive")
+				return hint.New("load images: "+args[0]+" has none in it", remedy)
+			}
+			if hint.Of(err) == "" {
+				return hint.Wrap(err, remedy)
 			}
 			return err
 		},
