@@ -435,8 +435,9 @@ func TestCutAnswer(t *testing.T) {
 
 // TestClientLeaves: the app hears of it, and nothing is left behind.
 func TestClientLeaves(t *testing.T) {
-	gone := make(chan struct{}, 2)
+	gone, came := make(chan struct{}, 2), make(chan struct{}, 2)
 	app := startApp(t, func(w http.ResponseWriter, r *http.Request) {
+		came <- struct{}{}
 		<-r.Context().Done()
 		gone <- struct{}{}
 	})
@@ -448,7 +449,7 @@ func TestClientLeaves(t *testing.T) {
 			_, err := s.client(t, version, nil).Do(must(http.NewRequestWithContext(ctx, "GET", s.url("/"), nil)))
 			done <- err
 		}()
-		eventually(t, "in flight", func() bool { return s.inFlight.Load() == 1 })
+		<-came
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
