@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,8 @@ type shot struct {
 	mu       sync.Mutex
 	due      time.Time
 	writes   int  // times the request was written in full: more than once when the client sent it again
+	acted    bool // it was written in full where the peer may have acted on it
+	http2    bool // the connection it was last given speaks HTTP/2
 	whole    bool // the answer's last byte was read
 	err      error
 	status   int
@@ -72,9 +75,20 @@ type shot struct {
 // trace notes in the shot what happens to the request; wrote, if there is one, is told when it was written.
 func (s *shot) trace(ctx context.Context, wrote func()) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			// Over HTTP/2 the client tries again only what the peer said it has not touched (RFC 9113, section 8.7);
+			// over HTTP/1.1 nobody can tell.
+			if s.http2 {
+				s.acted = false
+			}
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			secure, ok := info.Conn.(*tls.Conn)
+			s.http2 = ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 			s.conn, s.local, s.remote = info.Conn, info.Conn.LocalAddr(), info.Conn.RemoteAddr()
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
@@ -83,6 +97,7 @@ func (s *shot) trace(ctx context.Context, wrote func()) context.Context {
 			}
 			s.mu.Lock()
 			s.writes++
+			s.acted = true
 			first := s.writes == 1
 			s.mu.Unlock()
 			if first && wrote != nil {

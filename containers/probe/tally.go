@@ -41,7 +41,7 @@ func (t *tally) add(s *shot) {
 		return
 	}
 	a.Errors[kindOf(s.err)]++
-	if s.writes > 0 {
+	if s.acted {
 		a.Lost++
 	}
 	if s.err != nil && len(a.First) < firstErrors {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,6 +131,6 @@ func drain(ctx context.Context, s *check.Stack) (check.Result, error) {
 	res := check.Decide(flying == 2*each && a.Lost == 0 && st.ExitCode == 0,
 		"%d of %d requests in flight answered, %d of %d under load lost, exit code %d", flying, 2*each, a.Lost, a.Requests, st.ExitCode)
 	return res.Want("all answered, none lost, exit code 0").Of(2*each+a.Requests).
-		Because("refused after the end: %d", a.Errors[check.Refused]+a.Errors[check.Unreachable]).
-		Because("%s", strings.Join(append(answers[0].First, answers[1].First...), "\n")), nil
+		Because("under load, by kind of error: %v", a.Errors).
+		Because("%s", strings.Join(slices.Concat(a.First, answers[0].First, answers[1].First), "\n")), nil
 }
