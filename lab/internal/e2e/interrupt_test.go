@@ -167,6 +167,7 @@ func TestEngineStopsHalfWay(t *testing.T) {
 	if res := p.wait(); res.code != 3 || !strings.Contains(res.stderr, "cannot reach Docker") || !strings.Contains(res.stderr, "hint:") {
 		t.Errorf("exit code %d, want 3 and a hint\n%s", res.code, res.stderr)
 	}
+	t.Logf("it said:\n%s", p.said())
 	w.env = nil
 	w.want(0, []string{"down", "slow"})
 	w.gone(compose.Source{Lab: "test/slow"}.Project())

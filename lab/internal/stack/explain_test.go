@@ -18,7 +18,7 @@ func TestExplain(t *testing.T) {
 		{"Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "cannot reach Docker at unix:///x", "start it"},
 		{"failed to connect to the docker API at unix:///x: no such file", "cannot reach Docker", "DOCKER_HOST"},
 		{"write /var/lib/docker/tmp/x: no space left on device", "disk is full", "lab gc"},
-		{"Bind for 127.0.0.1:8443 failed: port is already allocated", "a port is taken: Bind for 127.0.0.1:8443", "port variable"},
+		{"Bind for 127.0.0.1:8443 failed: port is already allocated", "a port is taken: start: Bind for 127.0.0.1:8443", "port variable"},
 		{"listen tcp4 127.0.0.1:80: bind: address already in use", "a port is taken", "port variable"},
 		{"could not find an available, non-overlapping IPv4 address pool among the defaults", "no subnet left", "docker network prune"},
 		{"all predefined address pools have been fully subnetted", "no subnet left", "docker network prune"},

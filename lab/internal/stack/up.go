@@ -57,7 +57,10 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 		}
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 		defer cancel()
-		err = errors.Join(err, e.undoUp(clean, p.Project.Name, before))
+		if undo := e.undoUp(clean, p.Project.Name, before); undo != nil {
+			err = hint.Wrap(err, "%s", strings.TrimSpace(hint.Of(err)+fmt.Sprintf(
+				"\nsome of it may be left (%v): lab down %s", undo, p.Lab)))
+		}
 	}()
 	timeout := o.Timeout
 	if timeout == 0 {
