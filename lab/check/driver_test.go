@@ -106,6 +106,9 @@ func (f *fake) Do(_ context.Context, id string, a Action) error {
 }
 
 func (f *fake) Undo(ctx context.Context, id string, a Action) error {
+	if err := ctx.Err(); err != nil {
+		return err // as a client of a real engine does
+	}
 	f.note("undo %s %s", a.Kind, id)
 	if f.undo != nil {
 		if err := f.undo(ctx, a); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -11,8 +12,11 @@ import (
 )
 
 type suites struct {
-	XMLName xml.Name `xml:"testsuites"`
-	Suites  []suite
+	XMLName  xml.Name `xml:"testsuites"`
+	Tests    int      `xml:"tests,attr"`
+	Failures int      `xml:"failures,attr"`
+	Errors   int      `xml:"errors,attr"`
+	Suites   []suite
 }
 
 type suite struct {
@@ -69,6 +73,11 @@ func TestJUnit(w io.Writer, tests ...Test) error {
 }
 
 func (s suites) write(w io.Writer) error {
+	for _, one := range s.Suites {
+		s.Tests += one.Tests
+		s.Failures += one.Failures
+		s.Errors += one.Errors
+	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
@@ -88,30 +97,55 @@ func suiteOf(r check.Report) suite {
 		switch c.Verdict {
 		case check.Pass:
 		case check.Fail:
-			t.Failure = &trouble{Message: clean(measured(c)), Text: clean(c.Says + "\n" + c.Detail)}
+			t.Failure = &trouble{Message: clean(measured(c)), Text: clean(reasons(c))}
 		default:
-			t.Error = &trouble{Message: clean(measured(c)), Text: clean(c.Says + "\n" + c.Detail)}
+			t.Error = &trouble{Message: clean(measured(c)), Text: clean(reasons(c))}
+		}
+		s.add(t)
+	}
+	if len(r.Claims) == 0 { // no case at all would be taken for a success
+		s.add(testcase{Class: s.Name, Name: "claims", Time: "0.000", Error: &trouble{Message: "no claim was decided"}})
+	}
+	return s
+}
+
+// variantSuite has a case for each claim that the variant must break, measured or not.
+func variantSuite(lab string, v VariantOutcome) suite {
+	s := newSuite(v.Report, clean(className(lab, v.Variant)))
+	for _, id := range v.Must {
+		i := slices.IndexFunc(v.Report.Claims, func(c check.ClaimReport) bool { return c.ID == id })
+		if i < 0 {
+			s.add(testcase{
+				Class: s.Name, Name: clean("breaks " + id), Time: "0.000",
+				Error: &trouble{Message: "the claim was not decided", Text: clean(v.Why)},
+			})
+			continue
+		}
+		c := v.Report.Claims[i]
+		t := newCase(s.Name, c)
+		t.Name = clean("breaks " + id)
+		switch c.Verdict {
+		case check.Fail:
+		case check.Pass:
+			t.Failure = &trouble{Message: "the claim still passes: " + clean(measured(c)), Text: clean(v.Why)}
+		default:
+			t.Error = &trouble{Message: "the claim is inconclusive: " + clean(measured(c)), Text: clean(v.Why + "\n" + reasons(c))}
 		}
 		s.add(t)
 	}
 	return s
 }
 
-func variantSuite(lab string, v VariantOutcome) suite {
-	s := newSuite(v.Report, clean(className(lab, v.Variant)))
-	for _, c := range v.Report.Claims {
-		t := newCase(s.Name, c)
-		t.Name = clean("breaks " + c.ID)
-		switch c.Verdict {
-		case check.Fail:
-		case check.Pass:
-			t.Failure = &trouble{Message: "the claim still passes: " + clean(measured(c)), Text: clean(v.Why)}
-		default:
-			t.Error = &trouble{Message: "the claim is inconclusive: " + clean(measured(c)), Text: clean(v.Why + "\n" + c.Detail)}
-		}
-		s.add(t)
+// reasons are the claim's sentence, its detail, and the receipts of its faults.
+func reasons(c check.ClaimReport) string {
+	lines := []string{c.Says}
+	if c.Detail != "" {
+		lines = append(lines, c.Detail)
 	}
-	return s
+	for _, f := range c.Faults {
+		lines = append(lines, "fault: "+proof(f))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func newSuite(r check.Report, name string) suite {
@@ -147,10 +181,14 @@ func className(lab, variant string) string {
 }
 
 func measured(c check.ClaimReport) string {
-	if c.Want == "" {
-		return "measured " + c.Measured
+	text := c.Measured
+	if c.Verdict != check.Inconclusive { // whose text is a sentence of its own: "not measured"
+		text = "measured " + text
 	}
-	return fmt.Sprintf("measured %s, want %s", c.Measured, c.Want)
+	if c.Want != "" {
+		text += ", want " + c.Want
+	}
+	return text
 }
 
 // clean makes text that XML 1.0 can hold: a control character or a broken byte becomes U+FFFD (section 2.2).

@@ -36,18 +36,65 @@ type Test struct {
 	Variants []VariantOutcome `json:"variants"`
 }
 
-// JSON writes one report as an object, several as an array.
-func JSON(w io.Writer, reports ...check.Report) error { return encode(w, reports) }
+// JSON writes one report as an object, several as an array, none as an empty one.
+func JSON(w io.Writer, reports ...check.Report) error {
+	if len(reports) == 1 {
+		return encode(w, filled(reports[0]))
+	}
+	return JSONArray(w, reports...)
+}
 
-// TestJSON writes one test as an object, several as an array.
-func TestJSON(w io.Writer, tests ...Test) error { return encode(w, tests) }
+// JSONArray writes reports as an array even if there is one only: where a list was asked for, `--all` say.
+func JSONArray(w io.Writer, reports ...check.Report) error {
+	list := make([]check.Report, 0, len(reports))
+	for _, r := range reports {
+		list = append(list, filled(r))
+	}
+	return encode(w, list)
+}
 
-func encode[T any](w io.Writer, list []T) error {
+// TestJSON writes one test as an object, several as an array, none as an empty one.
+func TestJSON(w io.Writer, tests ...Test) error {
+	if len(tests) == 1 {
+		return encode(w, tests[0].filled())
+	}
+	return TestJSONArray(w, tests...)
+}
+
+// TestJSONArray writes tests as an array even if there is one only.
+func TestJSONArray(w io.Writer, tests ...Test) error {
+	list := make([]Test, 0, len(tests))
+	for _, t := range tests {
+		list = append(list, t.filled())
+	}
+	return encode(w, list)
+}
+
+// filled has an empty list where there is none: a program that reads it shall not meet null.
+func filled(r check.Report) check.Report {
+	if r.Claims == nil {
+		r.Claims = []check.ClaimReport{}
+	}
+	return r
+}
+
+func (t Test) filled() Test {
+	t.Report = filled(t.Report)
+	variants := make([]VariantOutcome, 0, len(t.Variants))
+	for _, v := range t.Variants {
+		v.Report = filled(v.Report)
+		if v.Must == nil {
+			v.Must = []string{}
+		}
+		variants = append(variants, v)
+	}
+	t.Variants = variants
+	return t
+}
+
+func encode(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	if len(list) == 1 {
-		return enc.Encode(list[0])
-	}
-	return enc.Encode(list)
+	return enc.Encode(v)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"distlab/lab/check"
@@ -19,7 +20,7 @@ type Options struct {
 type Printer struct {
 	w     io.Writer
 	o     Options
-	width int
+	width int // of the longest ID
 	err   error
 }
 
@@ -49,50 +50,86 @@ var marks = map[check.Verdict]struct{ mark, color string }{
 	check.Inconclusive: {"?", "33"},
 }
 
+// known takes what is no verdict for inconclusive.
+func known(v check.Verdict) check.Verdict {
+	if _, ok := marks[v]; !ok {
+		return check.Inconclusive
+	}
+	return v
+}
+
 func (o Options) paint(v check.Verdict, text string) string {
-	m, ok := marks[v]
-	if !o.Color || !ok {
+	if !o.Color {
 		return text
 	}
-	return "\x1b[" + m.color + "m" + text + "\x1b[0m"
+	return "\x1b[" + marks[known(v)].color + "m" + text + "\x1b[0m"
 }
+
+func (o Options) mark(v check.Verdict) string { return o.paint(v, marks[known(v)].mark) }
 
 // Claim writes one claim: what was measured and wanted, and for one that did not pass, why.
 func (p *Printer) Claim(c check.ClaimReport) {
-	m, ok := marks[c.Verdict]
-	if !ok {
-		m = marks[check.Inconclusive]
-	}
 	pad := strings.Repeat(" ", max(0, p.width-utf8.RuneCountInString(c.ID)))
-	words := strings.Fields(c.Measured)
-	if c.Want != "" {
-		words = append(words, strings.Fields("(want "+c.Want+")")...)
-	}
 	indent := strings.Repeat(" ", p.width+6)
-	p.printf("  %s %s%s  ", p.o.paint(c.Verdict, m.mark), c.ID, pad)
-	p.wrap(indent, append(words, fmt.Sprintf("%.1f s", c.Seconds)))
+	p.printf("  %s %s%s  ", p.o.mark(c.Verdict), plain(c.ID), pad)
+	p.wrap(indent, append(against(c), fmt.Sprintf("%.1f s", c.Seconds)))
 	if c.Verdict == check.Pass {
 		return
 	}
-	p.printf("%s%s: %s\n", indent, c.Verdict, oneLine(c.Says))
+	p.text(indent, string(known(c.Verdict))+": "+c.Says)
 	for line := range strings.Lines(c.Detail) {
-		if line = strings.TrimSpace(line); line != "" {
-			p.printf("%s%s\n", indent, line)
-		}
+		p.text(indent, line)
 	}
 	for _, f := range c.Faults {
-		p.printf("%sfault: %s: %s → %s → %s\n", indent, oneLine(f.Fault), oneLine(f.Before), oneLine(f.During), oneLine(f.After))
+		p.text(indent, "fault: "+proof(f))
 	}
 }
 
+// against are the words of a measurement and what it was compared with.
+func against(c check.ClaimReport) []string {
+	words := strings.Fields(plain(c.Measured))
+	if want := strings.Fields(plain(c.Want)); len(want) > 0 {
+		want[0] = "(want " + want[0] // not to be parted
+		want[len(want)-1] += ")"
+		words = append(words, want...)
+	}
+	return words
+}
+
+// proof is a receipt as a line.
+func proof(f check.Receipt) string {
+	during, after := f.During, f.After
+	if during == "" {
+		during = "not seen"
+	}
+	if after == "" {
+		after = "not healed"
+	}
+	return fmt.Sprintf("%s: %s → %s → %s", f.Fault, f.Before, during, after)
+}
+
+// text writes a line from the indent on, and goes on under itself; a blank one is left out.
+func (p *Printer) text(indent, line string) {
+	words := strings.Fields(plain(line))
+	if len(words) == 0 {
+		return
+	}
+	p.printf("%s", indent)
+	p.wrap(indent, words)
+}
+
 // wrap writes words from the column of the indent on, and goes on there in the next line when the width is used up.
+// A terminal that leaves hardly a word beside the indent wraps by itself better.
 func (p *Printer) wrap(indent string, words []string) {
-	at := len(indent)
+	at, wide := len(indent), p.o.Width
+	if wide < len(indent)+20 {
+		wide = 0
+	}
 	for i, word := range words {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case p.o.Width > 0 && at+1+n > p.o.Width:
+		case wide > 0 && at+1+n > wide:
 			p.printf("\n%s", indent)
 			at = len(indent)
 		default:
@@ -105,12 +142,22 @@ func (p *Printer) wrap(indent string, words []string) {
 	p.printf("\n")
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// plain takes away what could command a terminal: a detail may quote a container's log.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(plain(s)), " ") }
 
 func tally(claims []check.ClaimReport) string {
 	n := map[check.Verdict]int{}
 	for _, c := range claims {
-		n[c.Verdict]++
+		n[known(c.Verdict)]++
 	}
 	parts := []string{fmt.Sprintf("%d of %d claims passed", n[check.Pass], len(claims))}
 	if n[check.Fail] > 0 {
@@ -124,7 +171,11 @@ func tally(claims []check.ClaimReport) string {
 
 // Summary writes the verdict, and what repeats the run.
 func (p *Printer) Summary(r check.Report) error {
-	p.printf("%s: %s in %.1f s, seed %d, %s\n", p.o.paint(r.Verdict, string(r.Verdict)), tally(r.Claims), r.Seconds, r.Seed, r.Engine)
+	p.printf("%s: %s in %.1f s, seed %d", p.o.paint(r.Verdict, string(known(r.Verdict))), tally(r.Claims), r.Seconds, r.Seed)
+	if r.Engine != "" {
+		p.printf(", %s", oneLine(r.Engine))
+	}
+	p.printf("\n")
 	return p.err
 }
 
@@ -150,7 +201,8 @@ func claimsOf(r check.Report) []check.Claim {
 	return out
 }
 
-// TestText writes whole tests: the lab's claims, then a line for each variant.
+// TestText writes whole tests: the lab's claims, then each variant with the claims that it must break, then the
+// verdict over all.
 func TestText(w io.Writer, o Options, tests ...Test) error {
 	for _, t := range tests {
 		if err := Text(w, o, t.Report); err != nil {
@@ -160,7 +212,7 @@ func TestText(w io.Writer, o Options, tests ...Test) error {
 		for _, v := range t.Variants {
 			p.variant(v)
 		}
-		p.printf("%s: %s in %.1f s\n", p.o.paint(t.Verdict, string(t.Verdict)), t.Lab, t.Seconds)
+		p.printf("%s: %s in %.1f s\n", p.o.paint(t.Verdict, string(known(t.Verdict))), t.Lab, t.Seconds)
 		if p.err != nil {
 			return p.err
 		}
@@ -169,13 +221,20 @@ func TestText(w io.Writer, o Options, tests ...Test) error {
 }
 
 func (p *Printer) variant(v VariantOutcome) {
+	const indent = "      "
 	must := strings.Join(v.Must, ", ")
 	if v.OK {
-		p.printf("  %s variant %s breaks %s, as it must\n", p.o.paint(check.Pass, "✓"), v.Variant, must)
+		p.printf("  %s variant %s breaks %s, as it must\n", p.o.mark(check.Pass), v.Variant, must)
 	} else {
-		p.printf("  %s variant %s must break %s: %s\n", p.o.paint(check.Fail, "✗"), v.Variant, must, oneLine(v.Why))
+		p.printf("  %s variant %s must break %s: ", p.o.mark(check.Fail), v.Variant, must)
+		p.wrap(indent, strings.Fields(plain(v.Why)))
 	}
 	for _, c := range v.Report.Claims {
-		p.printf("      %s: %s (want %s)\n", c.ID, oneLine(c.Measured), oneLine(c.Want))
+		p.text(indent, c.ID+": "+strings.Join(against(c), " "))
+		if known(c.Verdict) == check.Inconclusive {
+			for line := range strings.Lines(c.Detail) {
+				p.text(indent+"  ", line)
+			}
+		}
 	}
 }
