@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/flags"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/compose/v5/pkg/compose"
@@ -45,20 +46,12 @@ const engineTimeout = 10 * time.Second
 // Connect finds the engine as the docker command would, DOCKER_HOST and contexts included, and asks its version.
 func Connect(ctx context.Context) (*Engine, error) {
 	logrus.SetOutput(io.Discard) // the libraries' warnings; the terminal is ours
-	cli, err := command.NewDockerCli()
+	opts := flags.NewClientOptions()
+	docker, err := command.NewAPIClientFromFlags(opts, config.LoadDefaultConfigFile(io.Discard))
 	if err != nil {
-		return nil, fmt.Errorf("docker client: %w", err)
-	}
-	if err := cli.Initialize(flags.NewClientOptions()); err != nil {
 		return nil, hint.Wrap(fmt.Errorf("docker client: %w", err), "DOCKER_HOST or the Docker context is wrong: docker context ls")
 	}
-	e := &Engine{Docker: cli.Client(), Host: cli.DockerEndpoint().Host}
-	if e.Host == "" {
-		e.Host = client.DefaultDockerHost
-	}
-	if e.compose, err = compose.NewComposeService(cli, compose.WithStreams(io.Discard, io.Discard, strings.NewReader("")), compose.WithPrompt(refuse)); err != nil {
-		return nil, fmt.Errorf("compose: %w", err)
-	}
+	e := &Engine{Docker: docker, Host: docker.DaemonHost()}
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	if _, err := e.Docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
@@ -69,7 +62,26 @@ func Connect(ctx context.Context) (*Engine, error) {
 		return nil, Explain(e.Host, err)
 	}
 	e.Version, e.APIVersion, e.Arch = v.Version, v.APIVersion, v.Arch
-	return e, nil
+	e.compose, err = newCompose(docker, opts)
+	return e, err
+}
+
+// newCompose is docker/compose over our client. It is made when the engine has answered: its own client ends the
+// process where it cannot be made.
+func newCompose(docker client.APIClient, opts *flags.ClientOptions) (api.Compose, error) {
+	cli, err := command.NewDockerCli(command.WithAPIClient(docker), command.WithCombinedStreams(io.Discard))
+	if err != nil {
+		return nil, fmt.Errorf("compose: %w", err)
+	}
+	if err := cli.Initialize(opts); err != nil {
+		return nil, fmt.Errorf("compose: %w", err)
+	}
+	c, err := compose.NewComposeService(cli,
+		compose.WithStreams(io.Discard, io.Discard, strings.NewReader("")), compose.WithPrompt(refuse))
+	if err != nil {
+		return nil, fmt.Errorf("compose: %w", err)
+	}
+	return c, nil
 }
 
 // refuse answers compose's questions: a volume that differs from the compose file is kept.
