@@ -439,7 +439,7 @@ const instance = "docs"
 var (
 	beside = strings.NewReplacer(
 		"sidecar/tls", "sidecar/tls --name "+instance,
-		"labs/sidecar/tls", "labs/sidecar/tls",
+		"labs/sidecar/tls", "labs/sidecar/tls", // a folder
 		"distlab-sidecar-tls-", "distlab-sidecar-tls-"+instance+"-",
 		"sidecar-tls_default", "distlab-docs-plain_default",
 		"docker compose ", "docker compose --project-name distlab-docs-plain ",
@@ -588,7 +588,11 @@ func TestLabReadme(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{`"connected":true`, "6.6.6.6", "3 of 3 claims passed"} {
+	serial := regexp.MustCompile(`(?m)^serial ([0-9a-f]+)$`).FindStringSubmatch(string(out))
+	if serial == nil {
+		t.Fatalf("new-cert printed no serial:\n%s", out)
+	}
+	for _, want := range []string{`"serial": "` + serial[1], `"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %s in the output:\n%s", want, out)
 		}
