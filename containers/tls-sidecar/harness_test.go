@@ -162,7 +162,7 @@ func start(t *testing.T, app string, edit func(*Proxy)) *sidecar {
 		c.Memory = must(newPair(serverCA.issue(nil, "localhost", "127.0.0.1")))
 	}
 	check(t, c.Load())
-	ln := must(net.Listen("tcp", "127.0.0.1:0"))
+	ln := must(listen(t.Context(), "127.0.0.1:0"))
 	s := &sidecar{Proxy: p, addr: ln.Addr().String(), registry: registry, served: make(chan error, 1)}
 	go func() { s.served <- p.Serve(ln) }()
 	t.Cleanup(func() { p.Close() })

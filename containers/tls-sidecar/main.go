@@ -53,7 +53,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	}
 	proxy.AppFailed = func(error) { app.Kick() }
 
-	ln, err := net.Listen("tcp", string(cfg.ListenAddr))
+	ln, err := listen(ctx, string(cfg.ListenAddr))
 	if err != nil {
 		return err
 	}
@@ -68,6 +68,13 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		Exit:   map[string]func(){"exit": stop}[cfg.OnChange],
 	})
 	return p.Serve(ctx, ln, proxy)
+}
+
+// listen does without multipath TCP: see deafen.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	return config.Listen(ctx, "tcp", addr)
 }
 
 // warnOfFewFiles: each connection in HTTP mode takes a file descriptor, and

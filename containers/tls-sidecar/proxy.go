@@ -94,8 +94,20 @@ func (p *Proxy) Serve(ln net.Listener) error {
 	defer p.forget(ln)
 	config := p.Certificates.Config()
 	var wait time.Duration
+	var drain time.Time // began: take what is queued
 	for {
 		conn, err := ln.Accept()
+		if p.draining.Load() && !p.closed.Load() && acceptWithin(ln, lastAccept) {
+			switch {
+			case drain.IsZero():
+				drain = time.Now()
+				if err != nil {
+					continue // woken up
+				}
+			case err == nil && time.Since(drain) > 10*lastAccept:
+				ln.Close() // they would come for ever
+			}
+		}
 		switch {
 		case err == nil:
 			wait = 0

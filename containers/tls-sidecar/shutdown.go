@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -40,13 +41,13 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 // freshGraces is how many times DrainIdle a connection without a request gets.
 const freshGraces = 4
 
-// stopListening takes the connections that the kernel has accepted already,
-// their clients believe to be served, and then closes the listeners.
+// stopListening wakes the accept loops, which take what the kernel has
+// accepted already, for those clients believe to be served, and then close.
 func (p *Proxy) stopListening(ctx context.Context) {
-	type deadliner interface{ SetDeadline(time.Time) error }
 	p.mu.Lock()
 	for ln := range p.listeners {
-		if d, ok := ln.(deadliner); !ok || d.SetDeadline(time.Now().Add(10*time.Millisecond)) != nil {
+		deafen(ln)
+		if !acceptWithin(ln, 0) {
 			ln.Close()
 		}
 	}
@@ -56,6 +57,34 @@ func (p *Proxy) stopListening(ctx context.Context) {
 		defer p.mu.Unlock()
 		return len(p.listeners) == 0
 	})
+}
+
+// lastAccept is how long an accept loop looks for one more connection at the
+// end.
+const lastAccept = 20 * time.Millisecond
+
+// acceptWithin bounds the next Accept. False: this listener cannot.
+func acceptWithin(ln net.Listener, d time.Duration) bool {
+	l, ok := ln.(interface{ SetDeadline(time.Time) error })
+	return ok && l.SetDeadline(time.Now().Add(d)) == nil
+}
+
+// deafen makes the kernel drop what arrives for a listener from now on, so that
+// nothing can join the queue between the last accept and the close: those
+// connections would be reset. A client whose SYN is dropped tries again a
+// second later, and is refused. Where it does not work, as with multipath TCP,
+// the gap stays.
+func deafen(ln net.Listener) {
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	dropAll := []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K, K: 0}}
+	raw.Control(func(fd uintptr) { syscall.AttachLsf(int(fd), dropAll) })
 }
 
 // await polls, as http.Server.Shutdown does.
