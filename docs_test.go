@@ -432,8 +432,12 @@ func TestExampleContainer(t *testing.T) {
 
 // What follows needs Docker. A missing engine is a failure; -short leaves these tests out.
 
-// instance is where the documents' commands are run: beside the lab that a person may have up.
-const instance = "docs"
+// instance is where the documents' commands are run: beside the lab that a person may have up. plain is the project of
+// those of plain docker compose; its name is not one of ours, which lab would take away between its first two steps.
+const (
+	instance = "docs"
+	plain    = "docs-sidecar-tls"
+)
 
 // beside turns a command of the documents into the same one for that instance. away takes it out of an output.
 var (
@@ -441,8 +445,8 @@ var (
 		"sidecar/tls", "sidecar/tls --name "+instance,
 		"labs/sidecar/tls", "labs/sidecar/tls", // a folder
 		"distlab-sidecar-tls-", "distlab-sidecar-tls-"+instance+"-",
-		"sidecar-tls_default", "distlab-docs-plain_default",
-		"docker compose ", "docker compose --project-name distlab-docs-plain ",
+		"sidecar-tls_default", plain+"_default",
+		"docker compose ", "docker compose --project-name "+plain+" ",
 	)
 	away = strings.NewReplacer(
 		" ("+instance+")", "",
@@ -467,12 +471,12 @@ func engine(t *testing.T) {
 	}
 	clean := func() {
 		run(t, ".", "scripts/lab", "down", "sidecar/tls", "--name", instance)
-		run(t, ".", "docker", "compose", "--project-name", "distlab-docs-plain", "down", "--volumes")
+		run(t, ".", "docker", "compose", "--project-name", plain, "down", "--volumes")
 	}
 	clean()
 	t.Cleanup(func() {
 		for _, kind := range []string{"container", "network", "volume"} {
-			for _, project := range []string{"distlab-sidecar-tls-" + instance, "distlab-docs-plain"} {
+			for _, project := range []string{"distlab-sidecar-tls-" + instance, plain} {
 				args := []string{"docker", kind, "ls", "--quiet", "--filter", "label=com.docker.compose.project=" + project}
 				if kind == "container" {
 					args = append(args, "--all")
