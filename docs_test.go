@@ -154,7 +154,7 @@ func TestCommands(t *testing.T) {
 		}
 		var texts []string
 		for _, b := range blocks(doc) {
-			if b.language == "sh" {
+			if b.language == "sh" || b.language == "text" {
 				texts = append(texts, strings.Split(b.text, "\n")...)
 			}
 		}
