@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"syscall"
 	"testing"
 
@@ -85,5 +87,29 @@ func TestHTTP2NotTouched(t *testing.T) {
 				t.Errorf("%d lost, errors %v %q; want %d lost", a.Lost, a.Errors, a.First, c.lost)
 			}
 		})
+	}
+}
+
+// TestHTTP1Touched: over HTTP/1.1 a request that was written and is tried again may have been acted on the first time.
+func TestHTTP1Touched(t *testing.T) {
+	pair, _, _ := newAuthority(t).issue(1, "web.example")
+	first := make(chan bool, 1)
+	first <- true
+	addr := serve(t, func(conn net.Conn) {
+		select {
+		case <-first:
+		default:
+			return // the second try is never written
+		}
+		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}})
+		defer secure.Close()
+		r := bufio.NewReader(secure)
+		http.ReadRequest(r)
+		io.WriteString(secure, "HTTP/1.1 204 No Content\r\n\r\n")
+		http.ReadRequest(r)
+	})
+	a := ask[loadAnswer](t, "load", "-rate", "100", "-duration", "20ms", "-connections", "1", "-insecure", "https://"+addr)
+	if a.Requests != 2 || a.OK != 1 || a.Lost != 1 || a.Errors[closed] != 1 {
+		t.Errorf("result: %+v", a)
 	}
 }
