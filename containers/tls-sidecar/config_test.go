@@ -34,12 +34,12 @@ func configOf(t *testing.T, settings ...string) config {
 
 // TestLimits: each setting reaches the limit that is named like it.
 func TestLimits(t *testing.T) {
-	got := configOf(t, "SELF_SIGNED=true", "MAX_CONNECTIONS=1", "MAX_STREAMS=2", "MAX_HEADER_BYTES=3KiB",
+	got := configOf(t, "SELF_SIGNED=true", "MAX_CONNECTIONS=1", "MAX_REQUESTS=14", "MAX_STREAMS=2", "MAX_HEADER_BYTES=3KiB",
 		"HANDSHAKE_TIMEOUT=4s", "HEADER_TIMEOUT=5s", "BODY_TIMEOUT=6s", "SEND_TIMEOUT=7s", "IDLE_TIMEOUT=8s",
 		"TUNNEL_TIMEOUT=9s", "CLOSE_TIMEOUT=10s", "CONNECT_TIMEOUT=11s", "RESPONSE_TIMEOUT=12s", "APP_IDLE_TIMEOUT=13s",
 	).proxy(nil, nil, nil).Limits
 	want := Limits{
-		Connections: 1, Streams: 2, HeaderBytes: 3 << 10,
+		Connections: 1, Requests: 14, Streams: 2, HeaderBytes: 3 << 10,
 		Handshake: 4 * time.Second, Header: 5 * time.Second, Body: 6 * time.Second, Send: 7 * time.Second, Idle: 8 * time.Second,
 		Tunnel: 9 * time.Second, HalfClose: 10 * time.Second, Connect: 11 * time.Second, Response: 12 * time.Second, AppIdle: 13 * time.Second,
 	}
@@ -52,11 +52,36 @@ func TestLimits(t *testing.T) {
 func TestDefaultLimits(t *testing.T) {
 	l := configOf(t, "SELF_SIGNED=true").proxy(nil, nil, nil).Limits
 	for name, set := range map[string]bool{
-		"connections": l.Connections > 0, "header bytes": l.HeaderBytes > 0, "handshake": l.Handshake > 0, "header": l.Header > 0,
+		"connections": l.Connections > 0, "requests": l.Requests > 0, "header bytes": l.HeaderBytes > 0, "handshake": l.Handshake > 0, "header": l.Header > 0,
 		"body": l.Body > 0, "send": l.Send > 0, "idle": l.Idle > 0, "half-close": l.HalfClose > 0, "connect": l.Connect > 0, "response": l.Response > 0,
 	} {
 		if !set {
 			t.Errorf("no limit by default: %s", name)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	type limits struct{ connections, requests int }
+	tests := []struct {
+		name string
+		has  resources
+		ask  limits
+		want limits
+	}{
+		{"all there is", resources{}, limits{20000, 10000}, limits{20000, 10000}},
+		{"much", resources{memory: 8 << 30, files: 1 << 20}, limits{20000, 10000}, limits{20000, 10000}},
+		{"64 MiB", resources{memory: 64 << 20}, limits{20000, 10000}, limits{682, 170}},
+		{"64 MiB, less asked", resources{memory: 64 << 20}, limits{100, 10}, limits{100, 10}},
+		{"next to no memory", resources{memory: 1 << 20}, limits{20000, 10000}, limits{14, 3}},
+		{"1024 files", resources{files: 1024}, limits{20000, 10000}, limits{384, 384}},
+		{"next to no files", resources{files: 10}, limits{20000, 10000}, limits{1, 1}},
+		{"no limit", resources{memory: 64 << 20, files: 1024}, limits{0, 0}, limits{0, 0}},
+	}
+	for _, tt := range tests {
+		got := config{MaxConnections: tt.ask.connections, MaxRequests: tt.ask.requests}.fit(tt.has)
+		if (limits{got.MaxConnections, got.MaxRequests}) != tt.want {
+			t.Errorf("%s: %d connections and %d requests, want %v", tt.name, got.MaxConnections, got.MaxRequests, tt.want)
 		}
 	}
 }

@@ -119,6 +119,19 @@ func TestHostileAfterGood(t *testing.T) {
 	}
 }
 
+// TestRefusalArrives: a client that goes on sending hears why it was refused,
+// and not a reset.
+func TestRefusalArrives(t *testing.T) {
+	app := startWireApp(t)
+	s := start(t, app.addr, nil)
+	for range 5 {
+		got := s.send(t, "POST / HTTP/1.1\r\nContent-Length : 9\r\n\r\n"+strings.Repeat("a", 512<<10))
+		if statusesOf(got) != "400" {
+			t.Errorf("answered %q, want 400", got)
+		}
+	}
+}
+
 // TestHostileChunks breaks inside the body, when the app has the head already:
 // it must not get an end that the client did not send.
 func TestHostileChunks(t *testing.T) {
@@ -419,6 +432,34 @@ func TestNotTLS(t *testing.T) {
 	if seen := app.seen(); len(seen) != 0 {
 		t.Errorf("the app saw %q", seen)
 	}
+}
+
+// TestMaxRequests: many streams on few connections are bounded too.
+func TestMaxRequests(t *testing.T) {
+	both(t, func(t *testing.T, version int) {
+		g := startGate(t)
+		s := start(t, g.addr, func(p *Proxy) { p.Limits.Requests = 2 })
+		c := s.client(t, version, nil)
+		answers := make(chan int, 2)
+		for range 2 {
+			go func() {
+				resp := must(c.Get(s.url("/")))
+				resp.Body.Close()
+				answers <- resp.StatusCode
+			}()
+			<-g.came
+		}
+		if code, _ := get(t, c, s.url("/")); code != 503 {
+			t.Errorf("a third got %d, want 503", code)
+		}
+		close(g.open)
+		if a, b := <-answers, <-answers; a != 200 || b != 200 {
+			t.Errorf("the first two got %d and %d", a, b)
+		}
+		if code, _ := get(t, c, s.url("/")); code != 200 {
+			t.Errorf("afterwards got %d", code)
+		}
+	})
 }
 
 func TestMaxConnections(t *testing.T) {

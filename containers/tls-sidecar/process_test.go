@@ -359,13 +359,11 @@ func TestNewCert(t *testing.T) {
 	if left := time.Until(s.Certificates[0].NotAfter); left > 24*time.Hour || left < 23*time.Hour {
 		t.Errorf("valid for %s", left)
 	}
-	if entries := must(os.ReadDir(dir)); len(entries) != 2 {
-		t.Errorf("left behind: %v", entries)
-	}
 	if !s.LastReload.OK || s.LastReload.Trigger != "change" {
 		t.Errorf("last reload %+v", s.LastReload)
 	}
 
+	check(t, os.Mkdir(dir+"/folder", 0o700))
 	tests := []struct {
 		args []string
 		code int
@@ -379,7 +377,7 @@ func TestNewCert(t *testing.T) {
 		{[]string{"-names", "a b"}, 1, "not a DNS name"},
 		{[]string{"-valid", "-1h"}, 1, "cannot be valid"},
 		{[]string{"-cert", "/nowhere/x"}, 1, "no such file"},
-		{[]string{"-cert", t.TempDir(), "-key", ""}, 1, "rename"},
+		{[]string{"-cert", dir + "/folder", "-key", ""}, 1, "rename"},
 	}
 	for _, tt := range tests {
 		cmd := command(t, env, append([]string{"new-cert"}, tt.args...)...)
@@ -387,6 +385,9 @@ func TestNewCert(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(text), tt.want) {
 			t.Errorf("%q: exit %d, want %d; said %s, want %q", tt.args, code, tt.code, text, tt.want)
 		}
+	}
+	if entries := must(os.ReadDir(dir)); len(entries) != 3 {
+		t.Errorf("left behind: %v", entries)
 	}
 	if got := p.status(t).Certificates[0].Serial; got != serial {
 		t.Errorf("serial %s after mistakes, want %s", got, serial)
@@ -465,7 +466,7 @@ func TestManyIdle(t *testing.T) {
 	if code, _ := get(t, p.client(t), "https://"+p.addr+"/"); code != 200 {
 		t.Errorf("got %d", code)
 	}
-	const limit = 150 << 10 // KiB; the race detector takes its share
+	const limit = 400 << 10 // KiB; the race detector takes three times the memory
 	if rss := residentKiB(t, p.Process.Pid); rss > limit {
 		t.Errorf("%d KiB resident with %d connections, want at most %d", rss, silent+shaken, limit)
 	}

@@ -53,6 +53,7 @@ type Proxy struct {
 // Limits bound what clients, and the app, may take. Zero is no limit.
 type Limits struct {
 	Connections int           // open at once; more are closed as they come
+	Requests    int           // in flight at once, tunnels among them; more are answered 503
 	HeaderBytes int           // of a request's head
 	Streams     int           // HTTP/2 requests at once on one connection; 0 is 250
 	Handshake   time.Duration // to shake hands
