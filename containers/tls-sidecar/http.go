@@ -49,7 +49,8 @@ func (p *Proxy) newHTTPServer() *http.Server {
 			}
 			return ctx
 		},
-		ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
+		ConnState: p.connState,
+		ErrorLog:  slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
 	}
 }
 

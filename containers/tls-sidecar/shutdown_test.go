@@ -96,6 +96,7 @@ func TestShutdownIsCut(t *testing.T) {
 
 // TestShutdownTunnels: Shutdown waits for tunnels too, of both kinds.
 func TestShutdownTunnels(t *testing.T) {
+	t.Parallel()
 	app, _ := startUpgrader(t, true)
 	tcp := startTCPApp(t, echo)
 	for name, begin := range map[string]func() (*sidecar, net.Conn){

@@ -114,6 +114,7 @@ func TestHalfClose(t *testing.T) {
 
 // TestHalfCloseKeepsTalking: the limit is on silence, not on the time.
 func TestHalfCloseKeepsTalking(t *testing.T) {
+	t.Parallel()
 	const words = 30
 	app := startTCPApp(t, func(c *net.TCPConn) {
 		io.Copy(io.Discard, c)

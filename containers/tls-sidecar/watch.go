@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -94,8 +93,7 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// signature tells two states of the files apart without reading them. The
-// change time moves with every write, even one that sets the other times back.
+// signature tells two states of the files apart without reading them.
 func signature(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
@@ -104,11 +102,7 @@ func signature(paths []string) string {
 			fmt.Fprintf(&b, "%s absent\n", path)
 			continue
 		}
-		fmt.Fprintf(&b, "%s %d %d", path, info.Size(), info.ModTime().UnixNano())
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			fmt.Fprintf(&b, " %d %d %d.%d", st.Dev, st.Ino, st.Ctim.Sec, st.Ctim.Nsec)
-		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "%s %d %d %s\n", path, info.Size(), info.ModTime().UnixNano(), identity(info))
 	}
 	return b.String()
 }

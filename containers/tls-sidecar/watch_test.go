@@ -29,6 +29,7 @@ func fresh(names ...string) (cert, key []byte, serial string) {
 // TestWatch goes through the ways in which files are rotated. Each must be
 // seen with the kernel's notifications and without.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	write := func(t *testing.T, path string, text []byte) {
 		t.Helper()
 		check(t, os.WriteFile(path, text, 0o600))
@@ -156,6 +157,7 @@ func TestWatchIsQuiet(t *testing.T) {
 // TestWatchSettles: a pair that is written with a pause in the middle is read
 // once, whole; files that are never still are read all the same.
 func TestWatchSettles(t *testing.T) {
+	t.Parallel()
 	files, _ := writePairFiles(t, t.TempDir(), "localhost")
 	app := startWireApp(t)
 	s := start(t, app.addr, func(p *Proxy) { p.Certificates.Files = []PairFiles{files} })
@@ -230,6 +232,7 @@ func TestSignal(t *testing.T) {
 
 // TestExitOnChange: exit is for good new content only.
 func TestExitOnChange(t *testing.T) {
+	t.Parallel()
 	files, before := writePairFiles(t, t.TempDir(), "localhost")
 	app := startWireApp(t)
 	s := start(t, app.addr, func(p *Proxy) { p.Certificates.Files = []PairFiles{files} })
