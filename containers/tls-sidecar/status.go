@@ -68,6 +68,7 @@ func (c *Certificates) status() (list []certificateStatus, clients clientAuthSta
 
 // connectionStatus is the part of /status that the proxy knows.
 func (p *Proxy) connectionStatus() connectionStatus {
+	p.init() // it may be asked before the first connection is
 	return connectionStatus{
 		Active:   p.open(),
 		Accepted: p.accepted.Load(),
