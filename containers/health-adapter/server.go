@@ -68,7 +68,7 @@ func (s *Server) Ask(ctx context.Context, q Question) (found Finding, err error)
 	for {
 		old := s.conn != nil
 		found, err = s.once(ctx, q)
-		if err == nil || !old || s.conn != nil || ctx.Err() != nil {
+		if err == nil || !old || answered(err) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -78,17 +78,21 @@ func (s *Server) Ask(ctx context.Context, q Question) (found Finding, err error)
 	return found, plain(err)
 }
 
-// once asks, and closes the connection on any error but one that the server itself reported in order.
+// answered: the server said no, in order. Asking it again would be another check.
+func answered(err error) bool {
+	var reported *mysql.MySQLError
+	return errors.As(err, &reported) || errors.Is(err, errNoRow) || errors.Is(err, errFalse) ||
+		errors.Is(err, errReadOnly) || errors.As(err, new(lagError))
+}
+
+// once asks, and closes the connection on any error: what was granted or repaired meanwhile may take a new login.
 func (s *Server) once(ctx context.Context, q Question) (found Finding, err error) {
 	defer func() {
 		// The driver indexes into what it was sent.
 		if p := recover(); p != nil {
 			err = errPanic
 		}
-		var reported *mysql.MySQLError
-		inOrder := errors.As(err, &reported) || errors.Is(err, errNoRow) || errors.Is(err, errFalse) ||
-			errors.Is(err, errReadOnly) || errors.As(err, new(lagError))
-		if err != nil && !inOrder {
+		if err != nil {
 			s.close()
 		}
 	}()
