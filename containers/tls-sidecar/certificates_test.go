@@ -229,6 +229,16 @@ func TestReloadEachForItself(t *testing.T) {
 		t.Errorf("a.example shows %s, want the old %s", got, before)
 	}
 
+	// A directory that cannot be read takes nothing away.
+	check(t, os.Rename(more, more+".away"))
+	if _, err := s.Certificates.Reload("test"); err == nil {
+		t.Error("a directory that is not there is not reported")
+	}
+	if got := s.serial(t, named("a.example")); got != before {
+		t.Errorf("without the directory a.example shows %s, want the old %s", got, before)
+	}
+	check(t, os.Rename(more+".away", more))
+
 	// A pair that is taken away goes; the last one does not.
 	check(t, os.RemoveAll(filepath.Join(more, "a")))
 	check(t, os.RemoveAll(filepath.Join(more, "b")))
@@ -368,7 +378,7 @@ func TestReloadClientCA(t *testing.T) {
 	} {
 		check(t, os.WriteFile(path, text, 0o644))
 		reload, err := s.Certificates.Reload("test")
-		if err == nil || !strings.Contains(reload.Error, "client CA") {
+		if err == nil || !strings.Contains(reload.Error, "client CA") || name == "with a key" && !strings.Contains(reload.Error, "PRIVATE KEY") {
 			t.Errorf("%s: got %+v", name, reload)
 		}
 		if !letIn(clients) || letIn(others) {
@@ -484,6 +494,7 @@ func TestAccess(t *testing.T) {
 		{"nobody", Access{}, false},
 		{"all", Access{All: true}, true},
 		{"CN", Access{CN: []string{"alice", "bob"}}, true},
+		{"empty CN", Access{CN: []string{""}}, false},
 		{"CN in capitals", Access{CN: []string{"BOB"}}, false},
 		{"part of CN", Access{CN: []string{"bo"}}, false},
 		{"OU", Access{OU: []string{"east"}}, true},

@@ -261,7 +261,7 @@ func TestWebSocket(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		}
-		io.WriteString(c, "GET /no HTTP/1.1\r\nHost : localhost\r\n\r\n")
+		io.WriteString(c, "GET /no HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n")
 		resp, err := http.ReadResponse(r, nil)
 		check(t, err)
 		if resp.StatusCode != 400 {
@@ -475,4 +475,28 @@ func TestStalledReader(t *testing.T) {
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "in flight", func() bool { return s.inFlight.Load() == 1 })
 	eventually(t, "cut", func() bool { return s.inFlight.Load() == 0 && s.open() == 0 })
+}
+
+// TestTunnelMayStall: in a tunnel silence is no fault, nor is a client that
+// does not read for a while.
+func TestTunnelMayStall(t *testing.T) {
+	const size = 16 << 20 // more than the kernel holds
+	app := startApp(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		conn.Write(make([]byte, size))
+	})
+	s := start(t, app, func(p *Proxy) { p.Limits.Send = 50 * time.Millisecond })
+	conn := s.dial(t, tlsConfig("http/1.1"))
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	r := bufio.NewReader(conn)
+	must(http.ReadResponse(r, nil))
+	<-time.After(200 * time.Millisecond) // time enough to be wrong
+	if n, err := io.Copy(io.Discard, r); n != size {
+		t.Errorf("got %d of %d bytes (%v)", n, size, err)
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -40,8 +41,10 @@ type program struct {
 	seen chan struct{} // closed when the log has ended
 }
 
-func command(env []string, args ...string) *exec.Cmd {
-	cmd := exec.Command(must(os.Executable()), args...)
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, must(os.Executable()), args...)
 	cmd.Env = append([]string{"TEST_AS_PROGRAM=1"}, env...)
 	return cmd
 }
@@ -50,7 +53,7 @@ func command(env []string, args ...string) *exec.Cmd {
 func launch(t *testing.T, env ...string) *program {
 	t.Helper()
 	p := &program{seen: make(chan struct{})}
-	p.Cmd = command(append([]string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"}, env...))
+	p.Cmd = command(t, append([]string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"}, env...))
 	stderr := must(p.StderrPipe())
 	check(t, p.Start())
 	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
@@ -170,7 +173,7 @@ func TestRefusesToStart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := command(append([]string{"ADMIN_ADDR=127.0.0.1:0", "LISTEN_ADDR=127.0.0.1:0"}, tt.env...))
+			cmd := command(t, append([]string{"ADMIN_ADDR=127.0.0.1:0", "LISTEN_ADDR=127.0.0.1:0"}, tt.env...))
 			text, _ := cmd.CombinedOutput()
 			if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(text), tt.want) {
 				t.Errorf("exit %d, want %d; said %s, want %q", code, tt.code, text, tt.want)
@@ -345,7 +348,7 @@ func TestNewCert(t *testing.T) {
 	dir := t.TempDir()
 	env := []string{"CERT_PATH=" + dir + "/tls.crt", "KEY_PATH=" + dir + "/tls.key"}
 	p := launch(t, append(env, proxyTo(app.addr), "SELF_SIGNED=true")...)
-	out, err := command(env, "new-cert", "-valid", "24h", "-names", "a.example,b.example").Output()
+	out, err := command(t, env, "new-cert", "-valid", "24h", "-names", "a.example,b.example").Output()
 	check(t, err)
 	serial := strings.TrimPrefix(strings.TrimSpace(string(out)), "serial ")
 	eventually(t, "served", func() bool { return p.status(t).Certificates[0].Serial == serial })
@@ -376,9 +379,10 @@ func TestNewCert(t *testing.T) {
 		{[]string{"-names", "a b"}, 1, "not a DNS name"},
 		{[]string{"-valid", "-1h"}, 1, "cannot be valid"},
 		{[]string{"-cert", "/nowhere/x"}, 1, "no such file"},
+		{[]string{"-cert", t.TempDir(), "-key", ""}, 1, "rename"},
 	}
 	for _, tt := range tests {
-		cmd := command(env, append([]string{"new-cert"}, tt.args...)...)
+		cmd := command(t, env, append([]string{"new-cert"}, tt.args...)...)
 		text, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(text), tt.want) {
 			t.Errorf("%q: exit %d, want %d; said %s, want %q", tt.args, code, tt.code, text, tt.want)

@@ -66,7 +66,10 @@ func (w *Watch) Run(ctx context.Context) {
 		}
 		if now != seen {
 			seen = now
-			still.Reset(settle)
+			// Files that are never still are read all the same.
+			if time.Since(since) < 10*settle {
+				still.Reset(settle)
+			}
 		}
 	}
 	look()
@@ -82,13 +85,7 @@ func (w *Watch) Run(ctx context.Context) {
 			n.follow(w.Files())
 			look()
 		case <-still.C:
-			now := signature(w.Files())
-			if now != seen && time.Since(since) < 10*settle {
-				seen = now
-				still.Reset(settle)
-				continue
-			}
-			known, seen, since = now, "", time.Time{}
+			known, seen, since = signature(w.Files()), "", time.Time{}
 			w.Changed()
 			n.follow(w.Files())
 			// What changed while Changed was reading is a change of its own.
