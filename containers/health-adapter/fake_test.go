@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -80,6 +81,7 @@ func says(text string) func(net.Conn) {
 type minimal struct {
 	refuse uint16                     // an error in place of the handshake, 0: none
 	login  uint16                     // an error after it
+	tls    *tls.Config                // nil: without
 	answer func(query string) [][]any // rows; nil: OK without a result; the value hang: none ever; a uint16: that error
 	mu     sync.Mutex
 	asked  []string
@@ -98,15 +100,25 @@ func (m *minimal) serve(conn net.Conn) {
 		send(conn, 0, failure(m.refuse))
 		return
 	}
-	send(conn, 0, greeting())
-	if _, err := receive(conn); err != nil {
+	send(conn, 0, greeting(m.tls != nil))
+	packet, err := receive(conn)
+	if err != nil {
 		return
+	}
+	seq := byte(2)
+	if m.tls != nil && len(packet) == 32 { // asks for TLS, and logs in within it
+		secure := tls.Server(conn, m.tls)
+		conn = secure
+		if _, err := receive(conn); err != nil {
+			return
+		}
+		seq++
 	}
 	if m.login != 0 {
-		send(conn, 2, failure(m.login))
+		send(conn, seq, failure(m.login))
 		return
 	}
-	send(conn, 2, okay)
+	send(conn, seq, okay)
 	for {
 		packet, err := receive(conn)
 		if err != nil || len(packet) == 0 || packet[0] == 1 { // quit
@@ -172,8 +184,11 @@ func failure(code uint16) []byte {
 }
 
 // greeting is protocol 10 of a server without TLS that takes native passwords.
-func greeting() []byte {
-	const flags = 1 | 8 | 512 | 8192 | 32768 | 1<<19 // long password, with database, protocol 4.1, transactions, secure, plugin
+func greeting(secure bool) []byte {
+	flags := 1 | 8 | 512 | 8192 | 32768 | 1<<19 // long password, with database, protocol 4.1, transactions, secure, plugin
+	if secure {
+		flags |= 2048
+	}
 	body := append([]byte{10}, "8.0.0-minimal\x00\x01\x00\x00\x0012345678\x00"...)
 	body = append(body, byte(flags&0xff), byte(flags>>8&0xff), 33, 2, 0, byte(flags>>16&0xff), 0, 21)
 	body = append(body, make([]byte, 10)...)

@@ -214,7 +214,7 @@ func TestKnock(t *testing.T) {
 
 // FuzzServer: no bytes that a server may send can hang a check, crash it, or get into its reason.
 func FuzzServer(f *testing.F) {
-	hello := greeting()
+	hello := greeting(false)
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Add(append([]byte{byte(len(hello)), 0, 0, 0}, hello...))
 	f.Add([]byte("\x02\x00\x00\x00\x0a8"))
