@@ -73,13 +73,13 @@ type watch struct {
 	last    answer
 }
 
-// until asks until the answer is the code that is wanted, or the time is up. Each question gets patience: one that is
-// not answered in it is noted, and took all of it.
+// until asks until the answer is the code that is wanted, the time is up, or a question is not answered in all of its
+// patience.
 func until(ctx context.Context, s *check.Stack, path string, want int, limit, patience time.Duration) (watch, error) {
 	w := watch{took: -1}
 	begun := time.Now()
-	all, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	all, cancelAll := context.WithTimeout(ctx, limit)
+	defer cancelAll()
 	err := check.Wait(all, strconv.Itoa(want), func(context.Context) error {
 		one, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
@@ -88,6 +88,9 @@ func until(ctx context.Context, s *check.Stack, path string, want int, limit, pa
 		w.slowest = max(w.slowest, time.Since(sent))
 		if err != nil {
 			w.failed = append(w.failed, err.Error())
+			if one.Err() != nil {
+				cancelAll() // who waits in vain once need not wait again
+			}
 			return err
 		}
 		w.answers, w.last = append(w.answers, a), a

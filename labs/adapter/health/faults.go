@@ -19,7 +19,7 @@ func hung(ctx context.Context, s *check.Stack) (check.Result, error) {
 	if _, err := s.Pause(ctx, database); err != nil {
 		return check.Result{}, err
 	}
-	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, 2*downWithin, 5*timeout)
+	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, downWithin+2*margin, 5*timeout)
 	if err != nil {
 		return check.Result{}, err
 	}
@@ -49,7 +49,7 @@ func down(ctx context.Context, s *check.Stack) (check.Result, error) {
 
 // refused waits for /readyz to be 503, with a reason that has a word in it, and decides.
 func refused(ctx context.Context, s *check.Stack, word string) (check.Result, error) {
-	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, 2*downWithin, 5*timeout)
+	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, downWithin+2*margin, 5*timeout)
 	if err != nil {
 		return check.Result{}, err
 	}

@@ -89,7 +89,7 @@ func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err er
 	if err != nil {
 		return res, err
 	}
-	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, 2*downWithin, 5*timeout)
+	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, downWithin+2*margin, 5*timeout)
 	if err != nil {
 		return res, err
 	}
