@@ -118,15 +118,20 @@ func (w watch) String() string {
 	return fmt.Sprintf("after %.1f s", w.took.Seconds())
 }
 
-// leaks are the secrets that are in any of the answers.
-func leaks(answers ...answer) int {
-	n := 0
-	for _, a := range answers {
-		for _, secret := range secrets {
-			n += strings.Count(a.raw, secret)
-		}
+// leaks are the secrets that are in any of the answers, or in the adapter's log.
+func leaks(ctx context.Context, s *check.Stack, answers ...answer) (int, error) {
+	text, err := s.Logs(ctx, adapter, time.Time{})
+	if err != nil {
+		return 0, err
 	}
-	return n
+	for _, a := range answers {
+		text += a.raw
+	}
+	n := 0
+	for _, secret := range secrets {
+		n += strings.Count(text, secret)
+	}
+	return n, nil
 }
 
 // ready is the precondition of most claims: the server is seen to be ready, so that what follows is the fault's doing.

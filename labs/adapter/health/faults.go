@@ -30,8 +30,12 @@ func hung(ctx context.Context, s *check.Stack) (check.Result, error) {
 	if !port.Connected {
 		return check.Unknown("the frozen server's port does not accept: %s", port.Error), nil
 	}
-	ok := w.in(downWithin) && w.slowest <= timeout+margin && len(w.failed) == 0 && w.last.Reason != "" && leaks(w.answers...) == 0
-	res := check.Decide(ok, "503 %v, slowest answer %.2f s, %d without an answer, %d secrets", w, w.slowest.Seconds(), len(w.failed), leaks(w.answers...))
+	secret, err := leaks(ctx, s, w.answers...)
+	if err != nil {
+		return check.Result{}, err
+	}
+	ok := w.in(downWithin) && w.slowest <= timeout+margin && len(w.failed) == 0 && w.last.Reason != "" && secret == 0
+	res := check.Decide(ok, "503 %v, slowest answer %.2f s, %d without an answer, %d secrets", w, w.slowest.Seconds(), len(w.failed), secret)
 	return res.Want("503 within %v, each answer within %v, no secret", downWithin, timeout+margin).Of(len(w.answers)+len(w.failed)).
 		Because("reason: %s", w.last.Reason).Because("%s", strings.Join(w.failed, "\n")), nil
 }
@@ -53,9 +57,13 @@ func refused(ctx context.Context, s *check.Stack, word string) (check.Result, er
 	if err != nil {
 		return check.Result{}, err
 	}
-	ok := w.in(downWithin) && w.slowest <= timeout+margin && leaks(w.answers...) == 0 &&
+	secret, err := leaks(ctx, s, w.answers...)
+	if err != nil {
+		return check.Result{}, err
+	}
+	ok := w.in(downWithin) && w.slowest <= timeout+margin && secret == 0 &&
 		w.last.Reason != "" && strings.Contains(w.last.Reason, word)
-	res := check.Decide(ok, "503 %v, slowest answer %.2f s, reason %q, %d secrets", w, w.slowest.Seconds(), w.last.Reason, leaks(w.answers...))
+	res := check.Decide(ok, "503 %v, slowest answer %.2f s, reason %q, %d secrets", w, w.slowest.Seconds(), w.last.Reason, secret)
 	return res.Want("within %v, each answer within %v, a reason, no secret", downWithin, timeout+margin).Of(len(w.answers)).
 		Because("%s", strings.Join(w.failed, "\n")), nil
 }

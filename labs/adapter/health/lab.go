@@ -30,7 +30,7 @@ const (
 	upWithin   = rise*(timeout+cacheTTL) + 2*margin
 )
 
-// secrets must not be in any answer.
+// secrets must not be in any answer, nor in the log.
 var secrets = []string{"s3cret-of-health", "s3cret-of-root"}
 
 // Lab is adapter/health.
