@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -216,6 +217,8 @@ type exchange struct {
 	body  *body      // nil without one
 	began time.Time
 	code  int // of the answer; 0: none yet
+
+	continued bool // HTTP/2: the client was told to send its body
 }
 
 // fail answers with a line of plain text.
@@ -240,6 +243,7 @@ func (x *exchange) WriteHeader(code int) {
 		// Such an answer came with HTTP/1.1: an older client takes it for the
 		// final one.
 		if x.r.ProtoAtLeast(1, 1) {
+			x.continueFirst()
 			x.ResponseWriter.WriteHeader(code)
 		}
 		return
@@ -251,6 +255,21 @@ func (x *exchange) WriteHeader(code int) {
 		}
 	}
 	x.ResponseWriter.WriteHeader(code)
+}
+
+// continueFirst says 100 before any other 1xx answer in HTTP/2. net/http hides
+// whether the client waits for it, would send it when the body is read, and
+// does not once another has gone out. A client that does not wait ignores it.
+func (x *exchange) continueFirst() {
+	if x.r.ProtoMajor != 2 || x.body == nil || x.continued {
+		return
+	}
+	x.continued = true
+	header := x.Header()
+	others := header.Clone()
+	clear(header)
+	x.ResponseWriter.WriteHeader(http.StatusContinue)
+	maps.Copy(header, others)
 }
 
 func (x *exchange) Write(p []byte) (int, error) {
