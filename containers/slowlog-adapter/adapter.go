@@ -16,8 +16,9 @@ const (
 	limit    = "limit"    // they lay beyond the most that one poll asks for
 )
 
-// firstCount is what a poll asks for at first: Redis's own default for the length of the log.
-const firstCount = 128
+// firstCount is what a poll asks for at first: mostly little or nothing is new. The second time it is eight times as many,
+// Redis's own default for the length of the log.
+const firstCount = 16
 
 // Adapter reads a Redis's slow log and writes each entry once. All fields but the marked ones are required.
 type Adapter struct {
@@ -150,21 +151,21 @@ func (a *Adapter) poll(ctx context.Context) (n news, held int, err error) {
 		if len(log) < count || count == a.MaxEntries || a.cursor.reaches(runID, log) {
 			return a.cursor.advance(runID, log), len(log), nil
 		}
-		count = min(2*count, a.MaxEntries) // SLOWLOG GET has no offset: the newest are asked for again
+		count = min(8*count, a.MaxEntries) // SLOWLOG GET has no offset: the newest are asked for again
 	}
 }
 
 // pace is the interval from now on: half of it when the entries that came in one would fill a quarter of the log, so
-// that a burst four times as fast still fits; and slowly back, when a twentieth did.
+// that a burst four times as fast still fits; and slowly back, when hardly any came.
 func (a *Adapter) pace(wait time.Duration, n news, held int) time.Duration {
 	fresh := len(n.entries)
 	switch {
 	case n.started || n.restarted: // what came may be old
 	case n.lost > 0:
 		wait = a.MinInterval
-	case fresh >= 16 && 4*fresh >= held:
+	case fresh >= firstCount && 4*fresh >= held: // so many that the log was seen farther back
 		wait /= 2
-	case 20*fresh <= held || fresh < 2:
+	case fresh <= firstCount/3:
 		wait = 3 * wait / 2
 	}
 	return a.paced(max(min(wait, a.Interval), min(a.MinInterval, a.Interval)))
