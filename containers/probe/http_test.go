@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,6 +23,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	sum := sha256.Sum256(body)
 	w.Header().Set("X-Seen", fmt.Sprintf("%s %s %s %d", r.Method, r.Host, r.Proto, r.ContentLength))
+	w.Header()["X-Coding"] = r.Header["Accept-Encoding"]
 	w.Header()["X-Sent"] = r.Header.Values("X-Sent")
 	w.Header().Set("X-From", r.RemoteAddr)
 	w.WriteHeader(http.StatusTeapot)
@@ -57,6 +61,9 @@ func TestHTTP(t *testing.T) {
 			}
 			if diff := cmp.Diff([]string{"one", "two"}, a.Header["X-Sent"]); diff != "" {
 				t.Errorf("the server got headers:\n%s", diff)
+			}
+			if coding := a.Header["X-Coding"]; coding != nil {
+				t.Errorf("the probe asked for %q: the bytes would not be the server's", coding)
 			}
 			if !bytes.Equal(a.Body, c.body[:]) {
 				t.Errorf("the server got another body")
@@ -164,6 +171,33 @@ func TestHTTPS(t *testing.T) {
 	a := ask[httpAnswer](t, "http", "-ca", newAuthority(t).pem, s.URL)
 	if a.TLS == nil || a.TLS.Handshake || len(a.TLS.Certificates) != 1 || a.TLS.Certificates[0].Serial != "abc" {
 		t.Errorf("the refused certificate is not told: %+v", a.TLS)
+	}
+}
+
+// TestAuthorityOnly: -ca takes the place of the authorities that the machine trusts.
+func TestAuthorityOnly(t *testing.T) {
+	ca := newAuthority(t)
+	s := ca.httpsServer(http.HandlerFunc(echo), nil)
+	trusted := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(trusted, []byte(ca.pem), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want errorKind
+	}{
+		{[]string{"http", s.URL}, ""},
+		{[]string{"http", "-ca", newAuthority(t).pem, s.URL}, tlsFailed},
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], c.args...)
+		cmd.Env = append(os.Environ(), "BE_THE_PROBE=1", "SSL_CERT_FILE="+trusted, "SSL_CERT_DIR=/nonexistent")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := decode[httpAnswer](t, string(out)); a.ErrorKind != c.want {
+			t.Errorf("%d arguments: error %q (%q), want %q", len(c.args), a.Error, a.ErrorKind, c.want)
+		}
 	}
 }
 

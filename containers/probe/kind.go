@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -91,8 +90,7 @@ func isTLS(err error) bool {
 		invalid   x509.CertificateInvalidError
 	)
 	return errors.As(err, &handshake) || errors.As(err, &record) || errors.As(err, &verify) ||
-		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) ||
-		errors.Is(err, http.ErrSchemeMismatch)
+		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
 }
 
 // isAlert tells a peer's TLS alert, which crypto/tls returns as an OpError of this name around a type that it keeps

@@ -83,6 +83,7 @@ func TestErrorKinds(t *testing.T) {
 		{"no certificate shown, 1.3", tlsFailed, []string{"-ca", ca.pem, ca.httpsServer(nothing, mutual(tls.VersionTLS13)).URL}},
 		{"no certificate shown, HTTP/1.1", tlsFailed, []string{"-http1", "-ca", ca.pem, ca.httpsServer(nothing, mutual(tls.VersionTLS13)).URL}},
 		{"no HTTP/2", tlsFailed, []string{"-http2", "-ca", ca.pem, ca.httpsServer(nothing, func(s *httptest.Server) { s.EnableHTTP2 = false }).URL}},
+		{"no ALPN", tlsFailed, []string{"-http2", "-insecure", "https://" + tlsServer(t, &tls.Config{Certificates: https.TLS.Certificates})}},
 		{"not HTTP", otherKind, []string{"http://" + serve(t, answers("SSH-2.0-OpenSSH_9.2\r\n"))}},
 		{"HTTP/1.1 where HTTP/2 is meant", otherKind, []string{"-http2", "http://" + serve(t, func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")

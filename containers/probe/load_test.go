@@ -219,6 +219,26 @@ func TestLoadConnections(t *testing.T) {
 	}
 }
 
+// TestLoadConnectionLimit: with one connection allowed, requests to a slow server wait for it, and that counts.
+func TestLoadConnectionLimit(t *testing.T) {
+	const slow = 20 * time.Millisecond
+	var now, most atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		most.Store(max(most.Load(), now.Add(1)))
+		<-time.After(slow)
+		now.Add(-1)
+	}))
+	defer s.Close()
+	a := ask[loadAnswer](t, "load", "-rate", "200", "-duration", "50ms", "-connections", "1", "-timeout", "30s", s.URL)
+	if a.OK != 10 || most.Load() != 1 {
+		t.Errorf("%d of 10 ok, %d at a time", a.OK, most.Load())
+	}
+	// The last was due at 45 ms and answered at 200 ms at the earliest.
+	if want := (10*slow - 45*time.Millisecond).Seconds(); a.Latency.Max < want {
+		t.Errorf("the slowest took %v s, want %v at least", a.Latency.Max, want)
+	}
+}
+
 func TestDistribution(t *testing.T) {
 	ms := func(n ...int) (d []time.Duration) {
 		for _, n := range n {
@@ -237,6 +257,7 @@ func TestDistribution(t *testing.T) {
 	}{
 		{"none", nil, latency{}},
 		{"one", ms(4), latency{Mean: 0.004, P50: 0.004, P90: 0.004, P99: 0.004, Max: 0.004}},
+		{"three", ms(3, 1, 2), latency{Mean: 0.002, P50: 0.002, P90: 0.003, P99: 0.003, Max: 0.003}},
 		{"1 to 100", ms(hundred...), latency{Mean: 0.0505, P50: 0.050, P90: 0.090, P99: 0.099, Max: 0.1}},
 	} {
 		got := distribution(c.in)

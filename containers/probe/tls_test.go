@@ -35,6 +35,9 @@ func TestTLS(t *testing.T) {
 	}
 	any := tlsServer(t, config(func(*tls.Config) {}))
 	floor := tlsServer(t, config(func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }))
+	weak := tlsServer(t, config(func(c *tls.Config) {
+		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA}
+	}))
 	old := tlsServer(t, config(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS10 }))
 	mutual12 := tlsServer(t, config(func(c *tls.Config) {
 		c.ClientAuth, c.ClientCAs, c.MaxVersion = tls.RequireAndVerifyClientCert, ca.pool(), tls.VersionTLS12
@@ -70,6 +73,7 @@ func TestTLS(t *testing.T) {
 		{"1.2", []string{"-insecure", "-min", "1.2", "-max", "1.2", any}, seen{true, "", "1.2", "", "1f"}},
 		{"1.0 refused", []string{"-insecure", "-max", "1.0", floor}, seen{false, tlsFailed, "", "", ""}},
 		{"1.1 refused", []string{"-insecure", "-max", "1.1", floor}, seen{false, tlsFailed, "", "", ""}},
+		{"weak cipher", []string{"-insecure", weak}, seen{true, "", "1.2", "", "1f"}},
 		{"old server", []string{"-insecure", old}, seen{true, "", "1.0", "", "1f"}},
 		{"old server refused", []string{"-insecure", "-min", "1.2", old}, seen{false, tlsFailed, "", "", ""}},
 		{"mutual 1.2", []string{"-ca", ca.pem, "-cert", clientCert, "-key", clientKey, mutual12}, seen{true, "", "1.2", "", "1f"}},

@@ -46,7 +46,8 @@ type config struct {
 	Upgrades       []string       `env:"UPGRADES" default:"websocket" help:"http mode: protocols that a connection may be upgraded to"`
 	ProxyProtocol  string         `env:"PROXY_PROTOCOL" default:"off" oneof:"off|v2" help:"tcp mode: tell the app the client's address in a PROXY protocol header"`
 
-	MaxConnections   int           `env:"MAX_CONNECTIONS" default:"20000" min:"0" help:"connections at once; more are closed as they come; 0: no limit"`
+	MaxConnections   int           `env:"MAX_CONNECTIONS" default:"20000" min:"0" help:"connections at once; then idle ones make room, or new ones are closed; lowered at the start to what memory and file descriptors bear; 0: no limit"`
+	MaxRequests      int           `env:"MAX_REQUESTS" default:"10000" min:"0" help:"http mode: requests and upgraded connections at once; more are answered 503; lowered as well; 0: no limit"`
 	MaxStreams       int           `env:"MAX_STREAMS" default:"100" min:"1" help:"HTTP/2 requests at once on one connection"`
 	MaxHeaderBytes   env.Bytes     `env:"MAX_HEADER_BYTES" default:"32KiB" min:"1KiB" max:"1MiB" help:"size of a request's head"`
 	HandshakeTimeout time.Duration `env:"HANDSHAKE_TIMEOUT" default:"10s" help:"time to shake hands; 0: no limit, here and below"`
@@ -177,6 +178,7 @@ func (cfg config) proxy(certificates *Certificates, log *slog.Logger, metrics *M
 		Upgrades:       append([]string{}, cfg.Upgrades...),
 		Limits: Limits{
 			Connections: cfg.MaxConnections,
+			Requests:    cfg.MaxRequests,
 			HeaderBytes: int(cfg.MaxHeaderBytes),
 			Streams:     cfg.MaxStreams,
 			Handshake:   cfg.HandshakeTimeout,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -119,6 +118,19 @@ func TestHostileAfterGood(t *testing.T) {
 	}
 }
 
+// TestRefusalArrives: a client that goes on sending hears why it was refused,
+// and not a reset.
+func TestRefusalArrives(t *testing.T) {
+	app := startWireApp(t)
+	s := start(t, app.addr, nil)
+	for range 5 {
+		got := s.send(t, "POST / HTTP/1.1\r\nContent-Length : 9\r\n\r\n"+strings.Repeat("a", 512<<10))
+		if statusesOf(got) != "400" {
+			t.Errorf("answered %q, want 400", got)
+		}
+	}
+}
+
 // TestHostileChunks breaks inside the body, when the app has the head already:
 // it must not get an end that the client did not send.
 func TestHostileChunks(t *testing.T) {
@@ -134,8 +146,8 @@ func TestHostileChunks(t *testing.T) {
 		"0\r\nContent-Length: 5\r\n\r\n",
 		"0\r\nA : b\r\n\r\n",
 	} {
-		if got := statusesOf(s.send(t, head+rest)); got != "400" {
-			t.Errorf("%q answered %q, want 400", rest, got)
+		if got := s.send(t, head+rest); statusesOf(got) != "400" || rest[0] != '0' && !strings.Contains(got, errFraming.Error()) {
+			t.Errorf("%q answered %q, want 400 for its framing", rest, got)
 		}
 	}
 	if seen := app.seen(); len(seen) != 0 {
@@ -145,6 +157,7 @@ func TestHostileChunks(t *testing.T) {
 
 // TestRewritten is about what is passed on, but not as it came.
 func TestRewritten(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ name, text, want string }{
 		{"absolute form", "GET http://other.example/p?q HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /p?q HTTP/1.1\r\nHost: other.example\r\n"},
 		{"chunk extension", "POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2;evil=\"x\"\r\nab\r\n0\r\n\r\n", "\r\n\r\n2\r\nab\r\n0\r\n\r\n"},
@@ -318,123 +331,4 @@ func TestHostileHTTP2(t *testing.T) {
 	if got := s.h2(t).ask(request(), "abc"); got != "200" {
 		t.Errorf("afterwards answered %q", got)
 	}
-}
-
-// TestSlowClients: none of them holds its place longer than its limit.
-func TestSlowClients(t *testing.T) {
-	app := startWireApp(t)
-	s := start(t, app.addr, func(p *Proxy) {
-		p.Limits.Handshake = 100 * time.Millisecond
-		p.Limits.Header = 100 * time.Millisecond
-		p.Limits.Body = 100 * time.Millisecond
-		p.Limits.Idle = 100 * time.Millisecond
-	})
-	t.Run("hello", func(t *testing.T) {
-		conn := must(net.Dial("tcp", s.addr))
-		defer conn.Close()
-		conn.Write([]byte{0x16, 0x03})
-		conn.SetDeadline(time.Now().Add(patience))
-		if got := readAll(conn); got != "" {
-			t.Errorf("answered %q", got)
-		}
-		eventually(t, "counted", func() bool { return s.metric(t, "handshakes_total", "result=timeout") == 1 })
-	})
-	for name, text := range map[string]string{
-		"silence":      "",
-		"request line": "GET /",
-		"header":       "GET / HTTP/1.1\r\nHost: loc",
-		"second head":  "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /",
-	} {
-		t.Run(name, func(t *testing.T) {
-			conn := s.dial(t, tlsConfig("http/1.1"))
-			io.WriteString(conn, text)
-			began := time.Now()
-			got := readAll(conn)
-			if took := time.Since(began); took > patience/2 {
-				t.Errorf("held for %s", took)
-			}
-			if strings.Contains(got, "200") != (name == "second head") {
-				t.Errorf("answered %q", got)
-			}
-		})
-	}
-	t.Run("drip", func(t *testing.T) {
-		// Each byte in time, the whole head not.
-		conn := s.dial(t, tlsConfig("http/1.1"))
-		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
-		ticks := time.NewTicker(20 * time.Millisecond)
-		defer ticks.Stop()
-		for range ticks.C {
-			if _, err := io.WriteString(conn, "a"); err != nil {
-				break
-			}
-		}
-	})
-	for _, kind := range []string{"Content-Length: 10", "Transfer-Encoding: chunked"} {
-		t.Run("body by "+kind, func(t *testing.T) {
-			conn := s.dial(t, tlsConfig("http/1.1"))
-			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: localhost\r\n"+kind+"\r\n\r\n5\r\nab")
-			if got := statusesOf(readAll(conn)); got != "408" {
-				t.Errorf("answered %q, want 408", got)
-			}
-		})
-	}
-	if seen := app.seen(); len(seen) != 1 {
-		t.Errorf("the app saw %q", seen)
-	}
-}
-
-// TestNotTLS: who does not speak TLS is told so if that can be done, and is
-// counted by what it did.
-func TestNotTLS(t *testing.T) {
-	app := startWireApp(t)
-	s := start(t, app.addr, nil)
-	tests := []struct{ name, text, want, result string }{
-		{"plain HTTP", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "plain_http"},
-		{"garbage", "\x00\x01\x02\x03\x04\x05\x06\x07", "", "not_tls"},
-		{"SSH", "SSH-2.0-OpenSSH_9\r\n", "", "not_tls"},
-		{"nothing", "", "", "closed"},
-		{"huge record", "\x16\x03\x01\xff\xff" + strings.Repeat("a", 1<<16), "", "not_tls"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			conn := must(net.Dial("tcp", s.addr))
-			defer conn.Close()
-			before := s.metric(t, "handshakes_total", "result="+tt.result)
-			conn.SetDeadline(time.Now().Add(patience))
-			io.WriteString(conn, tt.text)
-			conn.(*net.TCPConn).CloseWrite()
-			if got := statusesOf(readAll(conn)); got != tt.want {
-				t.Errorf("answered %q, want %q", got, tt.want)
-			}
-			eventually(t, fmt.Sprintf("counted as %s", tt.result), func() bool {
-				return s.metric(t, "handshakes_total", "result="+tt.result) == before+1
-			})
-		})
-	}
-	if seen := app.seen(); len(seen) != 0 {
-		t.Errorf("the app saw %q", seen)
-	}
-}
-
-func TestMaxConnections(t *testing.T) {
-	app := startWireApp(t)
-	s := start(t, app.addr, func(p *Proxy) { p.Limits.Connections = 2 })
-	first := s.dial(t, tlsConfig("http/1.1"))
-	s.dial(t, tlsConfig("http/1.1"))
-	if conn, err := s.tryDial(tlsConfig()); err == nil {
-		conn.Close()
-		t.Error("a third connection was let in")
-	}
-	if n := s.metric(t, "connections_rejected_total", "reason=max_connections"); n != 1 {
-		t.Errorf("counted %v rejections, want 1", n)
-	}
-	first.Close()
-	eventually(t, "its place is given to another", func() bool {
-		conn, err := s.tryDial(tlsConfig())
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
 }

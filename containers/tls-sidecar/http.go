@@ -49,7 +49,8 @@ func (p *Proxy) newHTTPServer() *http.Server {
 			}
 			return ctx
 		},
-		ErrorLog: slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
+		ConnState: p.connState,
+		ErrorLog:  slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
 	}
 }
 
@@ -99,9 +100,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.guard != nil {
 		x.guard.wire.settle()
 	}
-	h.proxy.inFlight.Add(1)
+	inFlight := h.proxy.inFlight.Add(1)
 	h.proxy.Metrics.began()
 	defer x.done()
+	if limit := h.proxy.Limits.Requests; limit > 0 && inFlight > int64(limit) {
+		h.proxy.Metrics.refuse("max_requests")
+		x.Header().Set("Retry-After", "1")
+		x.fail(http.StatusServiceUnavailable, "too many requests at once")
+		return
+	}
 	if refusal := refuse(r); refusal != nil {
 		h.proxy.Metrics.refuse(refusal.reason)
 		h.proxy.Log.Debug("request refused", "remote", r.RemoteAddr, "reason", refusal.reason)

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
@@ -34,7 +33,13 @@ const (
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	ctx, stop := context.WithCancel(ctx) // ON_CHANGE=exit stops from within
 	defer stop()
-	warnOfFewFiles(cfg, p)
+	has := available()
+	collectWithin(has.memory)
+	asked := cfg
+	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
+		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
+			"memory_bytes", has.memory, "file_descriptors", has.files)
+	}
 	metrics := NewMetrics(p.Metrics)
 	certificates, err := cfg.certificates(p.Log, metrics)
 	if err != nil {
@@ -75,18 +80,6 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
 	return config.Listen(ctx, "tcp", addr)
-}
-
-// warnOfFewFiles: each connection in HTTP mode takes a file descriptor, and
-// one more while it is answered. Go has raised the soft limit already.
-func warnOfFewFiles(cfg config, p *daemon.Process) {
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return
-	}
-	if cfg.MaxConnections == 0 || uint64(cfg.MaxConnections)+128 > files.Max {
-		p.Log.Warn("few file descriptors", "limit", files.Max, "max_connections", cfg.MaxConnections)
-	}
 }
 
 func main() {

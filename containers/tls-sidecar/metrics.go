@@ -47,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		connections: counter("connections_total", "Connections accepted."),
 		active:      gauge("connections_active", "Connections open now."),
-		rejected:    counter("connections_rejected_total", "Connections closed unserved, by reason.", "reason"),
+		rejected:    counter("connections_rejected_total", "Connections closed for want of room, by reason (max_connections: new ones; evicted: idle ones, for new ones).", "reason"),
 		handshakes:  counter("handshakes_total", "TLS handshakes ended, by result (ok, or the cause of failure) and version.", "result", "version"),
 		handshake:   histogram("handshake_seconds", "Duration of good TLS handshakes.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}),
 		requests:    counter("requests_total", "Requests answered, by status code; 499 is a client that left.", "code"),
@@ -75,7 +75,7 @@ func (m *Metrics) start() {
 	for _, result := range []string{"ok", "error"} {
 		m.reloads.WithLabelValues(result)
 	}
-	for _, reason := range []string{"max_connections", "draining"} {
+	for _, reason := range []string{"max_connections", "evicted"} {
 		m.rejected.WithLabelValues(reason)
 	}
 	for _, reason := range []string{"dial", "timeout", "broken"} {

@@ -3,8 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,8 +40,10 @@ type program struct {
 	seen chan struct{} // closed when the log has ended
 }
 
-func command(env []string, args ...string) *exec.Cmd {
-	cmd := exec.Command(must(os.Executable()), args...)
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, must(os.Executable()), args...)
 	cmd.Env = append([]string{"TEST_AS_PROGRAM=1"}, env...)
 	return cmd
 }
@@ -50,7 +52,7 @@ func command(env []string, args ...string) *exec.Cmd {
 func launch(t *testing.T, env ...string) *program {
 	t.Helper()
 	p := &program{seen: make(chan struct{})}
-	p.Cmd = command(append([]string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"}, env...))
+	p.Cmd = command(t, append([]string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"}, env...))
 	stderr := must(p.StderrPipe())
 	check(t, p.Start())
 	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
@@ -170,7 +172,7 @@ func TestRefusesToStart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := command(append([]string{"ADMIN_ADDR=127.0.0.1:0", "LISTEN_ADDR=127.0.0.1:0"}, tt.env...))
+			cmd := command(t, append([]string{"ADMIN_ADDR=127.0.0.1:0", "LISTEN_ADDR=127.0.0.1:0"}, tt.env...))
 			text, _ := cmd.CombinedOutput()
 			if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(text), tt.want) {
 				t.Errorf("exit %d, want %d; said %s, want %q", code, tt.code, text, tt.want)
@@ -252,6 +254,7 @@ func TestDrainCut(t *testing.T) {
 
 // TestAppAway: unready and 502 when the app goes, ready when it is back.
 func TestAppAway(t *testing.T) {
+	t.Parallel()
 	ln := must(net.Listen("tcp", "127.0.0.1:0"))
 	addr := ln.Addr().String()
 	serve := func(ln net.Listener) *http.Server {
@@ -296,96 +299,6 @@ func TestAppOnIPv6(t *testing.T) {
 	eventually(t, "ready", p.ready)
 	if _, text := get(t, p.client(t), "https://"+p.addr+"/"); text != "six" {
 		t.Errorf("got %q", text)
-	}
-}
-
-func TestSelfSigned(t *testing.T) {
-	app := startWireApp(t)
-	dir := t.TempDir()
-	files := PairFiles{filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
-	names := "SELF_SIGNED_NAMES=shop.example,*.shop.example,127.0.0.1,::1,spiffe://shop/web"
-
-	p := launch(t, proxyTo(app.addr), "SELF_SIGNED=true", names, "CERT_PATH="+files.Cert, "KEY_PATH="+files.Key)
-	serial := p.status(t).Certificates[0].Serial
-	cert := must(newPair(must(os.ReadFile(files.Cert)), must(os.ReadFile(files.Key))))
-	if cert.serial() != serial || len(serial) < 24 {
-		t.Errorf("serial %s on disk, %s served", cert.serial(), serial)
-	}
-	if mode := must(os.Stat(files.Key)).Mode().Perm(); mode != 0o600 {
-		t.Errorf("the key's mode is %o", mode)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(cert.leaf)
-	for _, name := range []string{"shop.example", "a.shop.example", "127.0.0.1", "::1"} {
-		if _, err := cert.leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots}); err != nil {
-			t.Errorf("for %s: %v", name, err)
-		}
-	}
-	if got := uris(cert.leaf); len(got) != 1 || got[0] != "spiffe://shop/web" {
-		t.Errorf("URIs %q", got)
-	}
-	p.Process.Signal(syscall.SIGTERM)
-	if code := p.exit(t); code != 0 {
-		t.Errorf("exit %d: %s", code, p.logged())
-	}
-
-	again := launch(t, proxyTo(app.addr), "SELF_SIGNED=true", names, "CERT_PATH="+files.Cert, "KEY_PATH="+files.Key)
-	if got := again.status(t).Certificates[0].Serial; got != serial {
-		t.Errorf("the second start made another certificate: %s, not %s", got, serial)
-	}
-	memory := launch(t, proxyTo(app.addr), "SELF_SIGNED=true")
-	if s := memory.status(t).Certificates[0]; s.Path != "" || s.Name != "localhost" {
-		t.Errorf("in memory: %+v", s)
-	}
-}
-
-// TestNewCert rotates by hand, as a person would.
-func TestNewCert(t *testing.T) {
-	app := startWireApp(t)
-	dir := t.TempDir()
-	env := []string{"CERT_PATH=" + dir + "/tls.crt", "KEY_PATH=" + dir + "/tls.key"}
-	p := launch(t, append(env, proxyTo(app.addr), "SELF_SIGNED=true")...)
-	out, err := command(env, "new-cert", "-valid", "24h", "-names", "a.example,b.example").Output()
-	check(t, err)
-	serial := strings.TrimPrefix(strings.TrimSpace(string(out)), "serial ")
-	eventually(t, "served", func() bool { return p.status(t).Certificates[0].Serial == serial })
-	s := p.status(t)
-	if got := strings.Join(s.Certificates[0].Names, " "); got != "a.example b.example" {
-		t.Errorf("names %s", got)
-	}
-	if left := time.Until(s.Certificates[0].NotAfter); left > 24*time.Hour || left < 23*time.Hour {
-		t.Errorf("valid for %s", left)
-	}
-	if entries := must(os.ReadDir(dir)); len(entries) != 2 {
-		t.Errorf("left behind: %v", entries)
-	}
-	if !s.LastReload.OK || s.LastReload.Trigger != "change" {
-		t.Errorf("last reload %+v", s.LastReload)
-	}
-
-	tests := []struct {
-		args []string
-		code int
-		want string
-	}{
-		{[]string{"-h"}, 0, "-names"},
-		{[]string{"-x"}, 2, "not defined"},
-		{[]string{"more"}, 2, "unknown argument"},
-		{[]string{"-cert", ""}, 2, "no file to write to"},
-		{[]string{"-names", ","}, 1, "no name"},
-		{[]string{"-names", "a b"}, 1, "not a DNS name"},
-		{[]string{"-valid", "-1h"}, 1, "cannot be valid"},
-		{[]string{"-cert", "/nowhere/x"}, 1, "no such file"},
-	}
-	for _, tt := range tests {
-		cmd := command(env, append([]string{"new-cert"}, tt.args...)...)
-		text, _ := cmd.CombinedOutput()
-		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(text), tt.want) {
-			t.Errorf("%q: exit %d, want %d; said %s, want %q", tt.args, code, tt.code, text, tt.want)
-		}
-	}
-	if got := p.status(t).Certificates[0].Serial; got != serial {
-		t.Errorf("serial %s after mistakes, want %s", got, serial)
 	}
 }
 
@@ -461,7 +374,7 @@ func TestManyIdle(t *testing.T) {
 	if code, _ := get(t, p.client(t), "https://"+p.addr+"/"); code != 200 {
 		t.Errorf("got %d", code)
 	}
-	const limit = 150 << 10 // KiB; the race detector takes its share
+	const limit = 400 << 10 // KiB; the race detector takes three times the memory
 	if rss := residentKiB(t, p.Process.Pid); rss > limit {
 		t.Errorf("%d KiB resident with %d connections, want at most %d", rss, silent+shaken, limit)
 	}

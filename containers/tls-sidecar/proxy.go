@@ -53,6 +53,7 @@ type Proxy struct {
 // Limits bound what clients, and the app, may take. Zero is no limit.
 type Limits struct {
 	Connections int           // open at once; more are closed as they come
+	Requests    int           // in flight at once, tunnels among them; more are answered 503
 	HeaderBytes int           // of a request's head
 	Streams     int           // HTTP/2 requests at once on one connection; 0 is 250
 	Handshake   time.Duration // to shake hands
@@ -146,24 +147,63 @@ func (p *Proxy) forget(ln net.Listener) {
 	delete(p.listeners, ln)
 }
 
-// admit gives a new connection a place, or closes it.
+// admit gives a new connection a place, or closes it. When all are taken, the
+// one that has been idle for longest makes room: idle connections are cheap to
+// hold, for an attacker too, and to open again, for everybody else.
 func (p *Proxy) admit(conn net.Conn, config *tls.Config) {
 	p.accepted.Add(1)
 	p.Metrics.accepted()
 	in, out := p.Metrics.directions()
 	wire := &wireConn{Conn: conn, in: in, out: out, released: p.release, fresh: &p.fresh}
 	p.fresh.Add(1)
+	var idlest *wireConn
 	p.mu.Lock()
 	full := p.Limits.Connections > 0 && len(p.conns) >= p.Limits.Connections
+	if full {
+		idlest = p.idlest()
+		delete(p.conns, idlest)
+	}
 	p.conns[wire] = struct{}{}
 	p.mu.Unlock()
-	if full || p.closed.Load() {
+	if full {
 		p.rejected.Add(1)
+	}
+	switch {
+	case idlest != nil:
+		p.Metrics.reject("evicted")
+		idlest.Close()
+	case full || p.closed.Load():
 		p.Metrics.reject("max_connections")
 		wire.Close()
 		return
 	}
+	if !p.TCP {
+		wire.idle.Store(time.Now().UnixNano())
+	}
 	go p.serve(wire, config)
+}
+
+// idlest is nil if all are in use. The caller holds mu.
+func (p *Proxy) idlest() (found *wireConn) {
+	var since int64
+	for c := range p.conns {
+		if at := c.idle.Load(); at > 0 && (found == nil || at < since) {
+			found, since = c, at
+		}
+	}
+	return found
+}
+
+// connState is told by the HTTP server.
+func (p *Proxy) connState(c net.Conn, state http.ConnState) {
+	wire := wireOf(c)
+	switch {
+	case wire == nil:
+	case state == http.StateIdle:
+		wire.idle.Store(time.Now().UnixNano())
+	case state == http.StateActive, state == http.StateHijacked:
+		wire.idle.Store(0)
+	}
 }
 
 func (p *Proxy) release(c *wireConn) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net"
-	"syscall"
 	"time"
 )
 
@@ -67,24 +66,6 @@ const lastAccept = 20 * time.Millisecond
 func acceptWithin(ln net.Listener, d time.Duration) bool {
 	l, ok := ln.(interface{ SetDeadline(time.Time) error })
 	return ok && l.SetDeadline(time.Now().Add(d)) == nil
-}
-
-// deafen makes the kernel drop what arrives for a listener from now on, so that
-// nothing can join the queue between the last accept and the close: those
-// connections would be reset. A client whose SYN is dropped tries again a
-// second later, and is refused. Where it does not work, as with multipath TCP,
-// the gap stays.
-func deafen(ln net.Listener) {
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
-		return
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return
-	}
-	dropAll := []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K, K: 0}}
-	raw.Control(func(fd uintptr) { syscall.AttachLsf(int(fd), dropAll) })
 }
 
 // await polls, as http.Server.Shutdown does.

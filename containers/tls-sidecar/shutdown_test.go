@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -95,6 +96,7 @@ func TestShutdownIsCut(t *testing.T) {
 
 // TestShutdownTunnels: Shutdown waits for tunnels too, of both kinds.
 func TestShutdownTunnels(t *testing.T) {
+	t.Parallel()
 	app, _ := startUpgrader(t, true)
 	tcp := startTCPApp(t, echo)
 	for name, begin := range map[string]func() (*sidecar, net.Conn){
@@ -162,6 +164,7 @@ func TestShutdownIdle(t *testing.T) {
 			stopped := make(chan error, 1)
 			go func() { stopped <- s.Shutdown(within(t)) }()
 			<-s.served
+			<-time.After(150 * time.Millisecond) // time enough to be wrong
 			io.WriteString(conn, ask)
 			resp, err := http.ReadResponse(r, nil)
 			check(t, err)
@@ -172,6 +175,21 @@ func TestShutdownIdle(t *testing.T) {
 				t.Errorf("Shutdown returned %v", err)
 			}
 		})
+	}
+}
+
+// TestShutdownDoesNotDawdle: idle clients that have had their say hold it for
+// DrainIdle only, not for as long as fresh ones.
+func TestShutdownDoesNotDawdle(t *testing.T) {
+	app := startWireApp(t)
+	s := start(t, app.addr, func(p *Proxy) { p.Limits.DrainIdle = 500 * time.Millisecond })
+	s.dial(t, tlsConfig("http/1.1")).Close()
+	get(t, s.client(t, 1, nil), s.url("/")) // its connection stays
+	eventually(t, "one is left", func() bool { return s.open() == 1 })
+	began := time.Now()
+	check(t, s.Shutdown(within(t)))
+	if took := time.Since(began); took < 400*time.Millisecond || took > 1500*time.Millisecond {
+		t.Errorf("took %s", took)
 	}
 }
 
@@ -239,4 +257,63 @@ func TestServeAfterShutdown(t *testing.T) {
 	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
 		t.Error("the listener is still open")
 	}
+}
+
+// lateListener holds back the first Accept, so that connections queue up in
+// the kernel.
+type lateListener struct {
+	*net.TCPListener
+	asked, open chan struct{}
+	once        sync.Once
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.asked); <-l.open })
+	return l.TCPListener.Accept()
+}
+
+// TestShutdownTakesQueued: what the kernel has accepted is served, even if the
+// end comes before we have.
+func TestShutdownTakesQueued(t *testing.T) {
+	app := startWireApp(t)
+	s := start(t, app.addr, func(p *Proxy) { p.Limits.DrainIdle = patience / 4 })
+	tcp := must(listen(t.Context(), "127.0.0.1:0")).(*net.TCPListener)
+	ln := &lateListener{TCPListener: tcp, asked: make(chan struct{}), open: make(chan struct{})}
+	go s.Serve(ln)
+	<-ln.asked
+	var conns []net.Conn
+	for range 5 {
+		conns = append(conns, must(net.Dial("tcp", tcp.Addr().String())))
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Shutdown(within(t)) }()
+	<-s.served // the other listener is closed: the end has begun
+	close(ln.open)
+	for i, conn := range conns {
+		conn.SetDeadline(time.Now().Add(patience))
+		secure := tls.Client(conn, tlsConfig("http/1.1"))
+		io.WriteString(secure, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if got := statusesOf(readAll(secure)); got != "200" {
+			t.Errorf("queued connection %d got %q", i, got)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+}
+
+// TestDeafen: nothing new gets in, what was queued stays.
+func TestDeafen(t *testing.T) {
+	ln := must(listen(t.Context(), "127.0.0.1:0"))
+	defer ln.Close()
+	queued := must(net.Dial("tcp", ln.Addr().String()))
+	defer queued.Close()
+	deafen(ln)
+	if conn, err := net.DialTimeout("tcp", ln.Addr().String(), 100*time.Millisecond); err == nil {
+		conn.Close()
+		t.Error("a new connection got in")
+	}
+	conn, err := ln.Accept()
+	check(t, err)
+	conn.Close()
 }

@@ -153,7 +153,7 @@ func pumpLarge(dst io.Writer, src io.Reader, alive func()) error {
 //
 // Source: https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt, 2.2.
 func proxyHeader(conn net.Conn, state tls.ConnectionState) ([]byte, error) {
-	header := proxyproto.HeaderProxyFromAddrs(2, plainAddr(conn.RemoteAddr()), plainAddr(conn.LocalAddr()))
+	header := proxyproto.HeaderProxyFromAddrs(2, conn.RemoteAddr(), conn.LocalAddr())
 	var list []proxyproto.TLV
 	add := func(list []proxyproto.TLV, kind proxyproto.PP2Type, text string) []proxyproto.TLV {
 		if text == "" {
@@ -183,14 +183,4 @@ func proxyHeader(conn net.Conn, state tls.ConnectionState) ([]byte, error) {
 		return nil, err
 	}
 	return header.Format()
-}
-
-// plainAddr makes an IPv4 address that came in through an IPv6 socket one.
-func plainAddr(addr net.Addr) net.Addr {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return addr
-	}
-	ap := tcp.AddrPort()
-	return &net.TCPAddr{IP: ap.Addr().Unmap().AsSlice(), Port: tcp.Port}
 }

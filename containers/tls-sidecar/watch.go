@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -66,7 +65,10 @@ func (w *Watch) Run(ctx context.Context) {
 		}
 		if now != seen {
 			seen = now
-			still.Reset(settle)
+			// Files that are never still are read all the same.
+			if time.Since(since) < 10*settle {
+				still.Reset(settle)
+			}
 		}
 	}
 	look()
@@ -82,13 +84,7 @@ func (w *Watch) Run(ctx context.Context) {
 			n.follow(w.Files())
 			look()
 		case <-still.C:
-			now := signature(w.Files())
-			if now != seen && time.Since(since) < 10*settle {
-				seen = now
-				still.Reset(settle)
-				continue
-			}
-			known, seen, since = now, "", time.Time{}
+			known, seen, since = signature(w.Files()), "", time.Time{}
 			w.Changed()
 			n.follow(w.Files())
 			// What changed while Changed was reading is a change of its own.
@@ -97,8 +93,7 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// signature tells two states of the files apart without reading them. The
-// change time moves with every write, even one that sets the other times back.
+// signature tells two states of the files apart without reading them.
 func signature(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
@@ -107,11 +102,7 @@ func signature(paths []string) string {
 			fmt.Fprintf(&b, "%s absent\n", path)
 			continue
 		}
-		fmt.Fprintf(&b, "%s %d %d", path, info.Size(), info.ModTime().UnixNano())
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			fmt.Fprintf(&b, " %d %d %d.%d", st.Dev, st.Ino, st.Ctim.Sec, st.Ctim.Nsec)
-		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "%s %d %d %s\n", path, info.Size(), info.ModTime().UnixNano(), identity(info))
 	}
 	return b.String()
 }

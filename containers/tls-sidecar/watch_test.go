@@ -29,6 +29,7 @@ func fresh(names ...string) (cert, key []byte, serial string) {
 // TestWatch goes through the ways in which files are rotated. Each must be
 // seen with the kernel's notifications and without.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	write := func(t *testing.T, path string, text []byte) {
 		t.Helper()
 		check(t, os.WriteFile(path, text, 0o600))
@@ -71,6 +72,17 @@ func TestWatch(t *testing.T) {
 			watchAndRotate(t, files, func(cert, key []byte) { rotate(t, dir, cert, key) })
 		})
 	}
+	t.Run("through a link", func(t *testing.T) {
+		dir, real := t.TempDir(), t.TempDir()
+		target, _ := writePairFiles(t, real, "localhost")
+		files := PairFiles{filepath.Join(dir, "cert"), filepath.Join(dir, "key")}
+		check(t, os.Symlink(target.Cert, files.Cert))
+		check(t, os.Symlink(target.Key, files.Key))
+		watchAndRotate(t, files, func(cert, key []byte) {
+			write(t, target.Cert, cert)
+			write(t, target.Key, key)
+		})
+	})
 	t.Run("Kubernetes", func(t *testing.T) {
 		// tls.crt -> ..data/tls.crt, ..data -> ..v1; the latter is swapped.
 		dir := t.TempDir()
@@ -142,6 +154,35 @@ func TestWatchIsQuiet(t *testing.T) {
 	}
 }
 
+// TestWatchSettles: a pair that is written with a pause in the middle is read
+// once, whole; files that are never still are read all the same.
+func TestWatchSettles(t *testing.T) {
+	t.Parallel()
+	files, _ := writePairFiles(t, t.TempDir(), "localhost")
+	app := startWireApp(t)
+	s := start(t, app.addr, func(p *Proxy) { p.Certificates.Files = []PairFiles{files} })
+	w := &Watch{
+		Files: s.Certificates.watched, Known: s.Certificates.loaded, Interval: 5 * time.Millisecond, Settle: 150 * time.Millisecond,
+		Changed: func() { s.Certificates.Reload("change") },
+	}
+	go w.Run(t.Context())
+	cert, key, serial := fresh("localhost")
+	check(t, os.WriteFile(files.Key, key, 0o600))
+	<-time.After(50 * time.Millisecond) // the pause
+	check(t, os.WriteFile(files.Cert, cert, 0o600))
+	eventually(t, "reloaded", func() bool { return s.Certificates.Default() == serial })
+	if n := s.metric(t, "reloads_total", "result=error"); n != 0 {
+		t.Errorf("read half-way %v times", n)
+	}
+	busy := time.NewTicker(20 * time.Millisecond)
+	defer busy.Stop()
+	eventually(t, "reloaded while the file is never still", func() bool {
+		<-busy.C
+		check(t, os.WriteFile(files.Cert, append(cert, fmt.Sprint(time.Now())...), 0o600))
+		return s.metric(t, "reloads_total", "result=ok") > 1
+	})
+}
+
 // TestWatchBadThenReverted: a bad pair is reported, and its revert to the
 // exact last good content clears the report.
 func TestWatchBadThenReverted(t *testing.T) {
@@ -191,11 +232,18 @@ func TestSignal(t *testing.T) {
 
 // TestExitOnChange: exit is for good new content only.
 func TestExitOnChange(t *testing.T) {
+	t.Parallel()
 	files, before := writePairFiles(t, t.TempDir(), "localhost")
 	app := startWireApp(t)
 	s := start(t, app.addr, func(p *Proxy) { p.Certificates.Files = []PairFiles{files} })
 	var exits atomic.Int32
 	keep(t, s, Keeping{Every: 10 * time.Millisecond, Exit: func() { exits.Add(1) }})
+	good := must(os.ReadFile(files.Cert))
+	check(t, os.WriteFile(files.Cert, good, 0o600)) // the same again
+	<-time.After(400 * time.Millisecond)            // time enough to be wrong
+	if exits.Load() != 0 {
+		t.Error("exited for the same content")
+	}
 	check(t, os.WriteFile(files.Cert, []byte("half"), 0o600))
 	eventually(t, "refused", func() bool { _, _, last, _ := s.Certificates.status(); return !last.OK })
 	if exits.Load() != 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -18,6 +19,10 @@ type wireConn struct {
 
 	fresh   *atomic.Int64 // counts it until its first request, or its end
 	settled sync.Once
+
+	// idle is since when it has waited for a request, in Unix nanoseconds, or
+	// 0: in use.
+	idle atomic.Int64
 
 	// stall is how long one write may take, 0 for ever. The deadline is only
 	// moved when it has become stale, and left alone while somebody above has
@@ -79,6 +84,17 @@ func (c *wireConn) Close() error {
 	c.settle()
 	c.once.Do(func() { c.released(c) })
 	return err
+}
+
+// wireOf finds the wire below what the HTTP server knows.
+func wireOf(c net.Conn) *wireConn {
+	switch c := c.(type) {
+	case *guardConn:
+		return c.wire
+	case *tls.Conn:
+		return c.NetConn().(*wireConn)
+	}
+	return nil
 }
 
 // settle says that the client has had its first say: at the end, nobody waits

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -228,4 +229,28 @@ func TestSlowEffect(t *testing.T) {
 			t.Errorf("%s: %s, %+v", got.Verdict, got.Detail, got.Faults)
 		}
 	})
+}
+
+// TestGrace: how long a stop waits reaches the engine, when it is done and when it is undone.
+func TestGrace(t *testing.T) {
+	f := newFake()
+	var done, undone Action
+	f.do = func(a Action) error {
+		done, f.status["web-1"] = a, "exited"
+		return nil
+	}
+	f.undo = func(_ context.Context, a Action) error {
+		undone = a
+		return nil
+	}
+	got := judge(t, t.Context(), f, func(ctx context.Context, s *Stack) (Result, error) {
+		if _, err := s.Stop(ctx, "web", Grace(3*time.Second)); err != nil {
+			return Result{}, err
+		}
+		return pass(ctx, s)
+	})
+	want := Action{Kind: ActStop, Grace: 3 * time.Second}
+	if diff := cmp.Diff([]Action{want, want}, []Action{done, undone}); diff != "" || got.Verdict != Pass {
+		t.Errorf("%s: %s", got.Verdict, diff)
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,19 +69,18 @@ func (a *app) downAll(ctx context.Context) error {
 	}
 	d := a.display()
 	defer d.close(true)
+	var errs []error // one that is in use does not keep the others up
 	for _, o := range stacks {
 		name := o.Lab
 		if o.Instance != "" {
 			name += " (" + o.Instance + ")"
 		}
-		if err := a.downProject(ctx, e, o.Project, name, d); err != nil {
-			return err
-		}
+		errs = append(errs, a.downProject(ctx, e, o.Project, name, d))
 	}
 	if len(stacks) == 0 {
 		fmt.Fprintln(a.stderr, "nothing was up")
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (a *app) downProject(ctx context.Context, e *stack.Engine, project, name string, d *display) error {

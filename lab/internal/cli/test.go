@@ -54,7 +54,11 @@ func (a *app) testLabs(ctx context.Context, labs []check.Lab, f verifyFlags) err
 	var err error
 	switch f.output {
 	case "json":
-		err = report.TestJSON(a.stdout, results...)
+		write := report.TestJSON
+		if f.all {
+			write = report.TestJSONArray
+		}
+		err = write(a.stdout, results...)
 	case "junit":
 		err = report.TestJUnit(a.stdout, results...)
 	default:

@@ -97,7 +97,11 @@ func (a *app) verifyLabs(ctx context.Context, labs []check.Lab, f verifyFlags) e
 	}
 	switch f.output {
 	case "json":
-		if err := report.JSON(a.stdout, reports...); err != nil {
+		write := report.JSON
+		if f.all {
+			write = report.JSONArray
+		}
+		if err := write(a.stdout, reports...); err != nil {
 			return err
 		}
 	case "junit":

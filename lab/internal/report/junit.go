@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"distlab/lab/check"
 )
@@ -72,6 +71,8 @@ func TestJUnit(w io.Writer, tests ...Test) error {
 	return all.write(w)
 }
 
+// write encodes the suites. The encoder puts U+FFFD in the place of what XML 1.0 cannot hold, a control character or a
+// broken byte (section 2.2), so any text may stand in them.
 func (s suites) write(w io.Writer) error {
 	for _, one := range s.Suites {
 		s.Tests += one.Tests
@@ -91,15 +92,15 @@ func (s suites) write(w io.Writer) error {
 }
 
 func suiteOf(r check.Report) suite {
-	s := newSuite(r, clean(className(r.Lab, r.Variant)))
+	s := newSuite(r, className(r.Lab, r.Variant))
 	for _, c := range r.Claims {
 		t := newCase(s.Name, c)
 		switch c.Verdict {
 		case check.Pass:
 		case check.Fail:
-			t.Failure = &trouble{Message: clean(measured(c)), Text: clean(reasons(c))}
+			t.Failure = &trouble{Message: measured(c), Text: reasons(c)}
 		default:
-			t.Error = &trouble{Message: clean(measured(c)), Text: clean(reasons(c))}
+			t.Error = &trouble{Message: measured(c), Text: reasons(c)}
 		}
 		s.add(t)
 	}
@@ -111,25 +112,25 @@ func suiteOf(r check.Report) suite {
 
 // variantSuite has a case for each claim that the variant must break, measured or not.
 func variantSuite(lab string, v VariantOutcome) suite {
-	s := newSuite(v.Report, clean(className(lab, v.Variant)))
+	s := newSuite(v.Report, className(lab, v.Variant))
 	for _, id := range v.Must {
 		i := slices.IndexFunc(v.Report.Claims, func(c check.ClaimReport) bool { return c.ID == id })
 		if i < 0 {
 			s.add(testcase{
-				Class: s.Name, Name: clean("breaks " + id), Time: "0.000",
-				Error: &trouble{Message: "the claim was not decided", Text: clean(v.Why)},
+				Class: s.Name, Name: "breaks " + id, Time: "0.000",
+				Error: &trouble{Message: "the claim was not decided", Text: v.Why},
 			})
 			continue
 		}
 		c := v.Report.Claims[i]
 		t := newCase(s.Name, c)
-		t.Name = clean("breaks " + id)
+		t.Name = "breaks " + id
 		switch c.Verdict {
 		case check.Fail:
 		case check.Pass:
-			t.Failure = &trouble{Message: "the claim still passes: " + clean(measured(c)), Text: clean(v.Why)}
+			t.Failure = &trouble{Message: "the claim still passes: " + measured(c), Text: v.Why}
 		default:
-			t.Error = &trouble{Message: "the claim is inconclusive: " + clean(measured(c)), Text: clean(v.Why + "\n" + reasons(c))}
+			t.Error = &trouble{Message: "the claim is inconclusive: " + measured(c), Text: v.Why + "\n" + reasons(c)}
 		}
 		s.add(t)
 	}
@@ -151,14 +152,14 @@ func reasons(c check.ClaimReport) string {
 func newSuite(r check.Report, name string) suite {
 	return suite{
 		Name: name, Time: fmt.Sprintf("%.3f", r.Seconds),
-		Properties: []property{{"seed", fmt.Sprint(r.Seed)}, {"engine", clean(r.Engine)}, {"instance", clean(r.Instance)}},
+		Properties: []property{{"seed", fmt.Sprint(r.Seed)}, {"engine", r.Engine}, {"instance", r.Instance}},
 	}
 }
 
 func newCase(class string, c check.ClaimReport) testcase {
 	return testcase{
-		Class: class, Name: clean(c.ID), Time: fmt.Sprintf("%.3f", c.Seconds),
-		Output: clean(fmt.Sprintf("%s: %s, %d samples", c.Says, measured(c), c.Samples)),
+		Class: class, Name: c.ID, Time: fmt.Sprintf("%.3f", c.Seconds),
+		Output: fmt.Sprintf("%s: %s, %d samples", c.Says, measured(c), c.Samples),
 	}
 }
 
@@ -189,17 +190,4 @@ func measured(c check.ClaimReport) string {
 		text += ", want " + c.Want
 	}
 	return text
-}
-
-// clean makes text that XML 1.0 can hold: a control character or a broken byte becomes U+FFFD (section 2.2).
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t', r == '\n', r == '\r':
-			return r
-		case r < 0x20, r == utf8.RuneError, r == 0xFFFE, r == 0xFFFF:
-			return utf8.RuneError
-		}
-		return r
-	}, s)
 }

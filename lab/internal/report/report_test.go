@@ -205,6 +205,14 @@ func TestWidths(t *testing.T) {
 			t.Fatalf("width %d:\n%s", width, diff)
 		}
 	}
+	var narrow strings.Builder
+	if err := TestText(&narrow, Options{Width: 25}, tested()); err != nil {
+		t.Fatal(err)
+	}
+	// Beside an indent of 22 there would be a word a line; the variants' lines have a smaller one, and are wrapped.
+	if !strings.Contains(narrow.String(), "  ✓ https             312 of 312 pages equal (want all equal) 1.2 s\n") {
+		t.Errorf("width 25:\n%s", narrow.String())
+	}
 	var text strings.Builder
 	if err := Text(&text, Options{Width: 70}, bad()); err != nil {
 		t.Fatal(err)
@@ -212,6 +220,19 @@ func TestWidths(t *testing.T) {
 	for line := range strings.Lines(text.String()) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 70 && !strings.Contains(line, "seed") {
 			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// TestNoVerdict: what is no verdict is shown and counted as inconclusive.
+func TestNoVerdict(t *testing.T) {
+	var text strings.Builder
+	if err := Text(&text, Options{Color: true}, check.Report{Claims: []check.ClaimReport{{ID: "a", Verdict: "passed"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\x1b[33m?\x1b[0m a", "inconclusive:\n", "0 of 1 claims passed, 1 inconclusive"} {
+		if !strings.Contains(text.String()+"\n", want) {
+			t.Errorf("no %q in\n%s", want, text.String())
 		}
 	}
 }

@@ -105,13 +105,13 @@ func (e *Engine) deadProbes(ctx context.Context) (map[string][]string, error) {
 	return out, nil
 }
 
-// emptyProjects are projects of ours with a network or a volume and no container. One that a command is just about
-// to fill is held by its lock.
+// emptyProjects are projects with a network or a volume that carries our label and no container. One that a command
+// is just about to fill is held by its lock.
 func (e *Engine) emptyProjects(ctx context.Context, known map[string]bool) ([]string, error) {
 	seen := map[string]bool{}
 	add := func(labels map[string]string) {
 		p := labels[api.ProjectLabel]
-		if strings.HasPrefix(p, compose.Prefix) && !known[p] {
+		if _, ours := labels[compose.LabelLab]; ours && !known[p] {
 			seen[p] = true
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -132,5 +131,5 @@ func drain(ctx context.Context, s *check.Stack) (check.Result, error) {
 		"%d of %d requests in flight answered, %d of %d under load lost, exit code %d", flying, 2*each, a.Lost, a.Requests, st.ExitCode)
 	return res.Want("all answered, none lost, exit code 0").Of(2*each+a.Requests).
 		Because("under load, by kind of error: %v", a.Errors).
-		Because("%s", strings.Join(slices.Concat(a.First, answers[0].First, answers[1].First), "\n")), nil
+		Because("%s", strings.Join(distinct(a.First, answers[0].First, answers[1].First), "\n")), nil
 }

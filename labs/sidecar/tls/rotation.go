@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +64,7 @@ func rotation(ctx context.Context, s *check.Stack) (check.Result, error) {
 	res := check.Decide(served == nil && failed == 0, "%s, %d of %d requests failed", how, failed, requests)
 	return res.Want("new serial, none failed").Of(requests).
 		Because("old serial %s, new %s, served %s", old, fresh.serial, now).
-		Because("%s", strings.Join(append(a.First, b.First...), "\n")), nil
+		Because("%s", strings.Join(distinct(a.First, b.First), "\n")), nil
 }
 
 // badRotation writes pairs that cannot be served. Each must leave the old certificate in service, with requests
@@ -103,6 +104,13 @@ func badRotation(ctx context.Context, s *check.Stack) (check.Result, error) {
 	}
 	res := check.Decide(kept == len(bad), "%d of %d bad pairs refused with a reason, old serial served", kept, len(bad))
 	return res.Want("all").Of(len(bad)).Because("%s", strings.Join(said, "\n")), nil
+}
+
+// distinct is every text once, sorted.
+func distinct(lists ...[]string) []string {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // settled is the serial that is served, once it is that of the certificate on disk: an earlier rotation may not have

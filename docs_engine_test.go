@@ -1,0 +1,252 @@
+package distlab_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What follows needs Docker. A missing engine is a failure; -short leaves these tests out.
+
+// instance is where the documents' commands are run: beside the lab that a person may have up. plain is the project of
+// those of plain docker compose; its name is not one of ours, which lab would take away between its first two steps.
+const (
+	instance = "docs"
+	plain    = "docs-sidecar-tls"
+)
+
+// beside turns a command of the documents into the same one for that instance. away takes it out of an output.
+var (
+	beside = strings.NewReplacer(
+		"sidecar/tls", "sidecar/tls --name "+instance,
+		"labs/sidecar/tls", "labs/sidecar/tls", // a folder
+		"distlab-sidecar-tls-", "distlab-sidecar-tls-"+instance+"-",
+		"adapter/slowlog", "adapter/slowlog --name "+instance,
+		"labs/adapter/slowlog", "labs/adapter/slowlog",
+		"distlab-adapter-slowlog-", "distlab-adapter-slowlog-"+instance+"-",
+		"sidecar-tls_default", plain+"_default",
+		"docker compose ", "docker compose --project-name "+plain+" ",
+	)
+	away = strings.NewReplacer(
+		" ("+instance+")", "",
+		" --name "+instance, "",
+		"distlab-sidecar-tls-"+instance+"-", "distlab-sidecar-tls-",
+	)
+)
+
+var tool = sync.OnceValue(func() error {
+	out, err := exec.Command("scripts/lab", "build").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("scripts/lab build: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// engine prepares the instance, and takes it away in the end; nothing may be left then.
+func engine(t *testing.T) {
+	t.Helper()
+	if err := tool(); err != nil {
+		t.Fatal(err)
+	}
+	clean := func() {
+		run(t, ".", "scripts/lab", "down", "sidecar/tls", "--name", instance)
+		run(t, ".", "docker", "compose", "--project-name", plain, "down", "--volumes")
+	}
+	clean()
+	t.Cleanup(func() {
+		for _, kind := range []string{"container", "network", "volume"} {
+			for _, project := range []string{"distlab-sidecar-tls-" + instance, plain} {
+				args := []string{"docker", kind, "ls", "--quiet", "--filter", "label=com.docker.compose.project=" + project}
+				if kind == "container" {
+					args = append(args, "--all")
+				}
+				if out := run(t, ".", args...); out != "" {
+					t.Errorf("%s: %s left: %s", project, kind, out)
+				}
+			}
+		}
+		clean()
+	})
+}
+
+// volatile is what differs from run to run, and what stands for it.
+var volatile = []struct {
+	pattern *regexp.Regexp
+	by      string
+}{
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
+	{regexp.MustCompile(`\b\d+(\.\d+){3} https`), "CLIENT https"},
+	{regexp.MustCompile(`\b\d+\.\d+ s\b`), "TIME"},
+	{regexp.MustCompile(`\bseed \d+`), "seed SEED"},
+	{regexp.MustCompile(`\b\d+ bytes`), "BYTES bytes"},
+	{regexp.MustCompile(`of \d+ (requests failed|under load lost)`), "of COUNT $1"},
+	{regexp.MustCompile(`Docker \S+ \(API \S+\)`), "ENGINE"},
+	{regexp.MustCompile(` {2,}`), "  "}, // columns, as wide as a port
+}
+
+func settle(text string) string {
+	for _, v := range volatile {
+		text = v.pattern.ReplaceAllString(text, v.by)
+	}
+	return text
+}
+
+var transcript = regexp.MustCompile("(?s)<!-- transcript -->\n```text\n(.*?)```\n<!-- /transcript -->")
+
+// TestTranscript runs the commands of the README's transcript and compares what they print, but for what is volatile.
+// With -update it writes the transcript anew.
+func TestTranscript(t *testing.T) {
+	if testing.Short() {
+		t.Log("-short leaves out what needs Docker")
+		return
+	}
+	engine(t)
+	readme := readDoc(t, "README.md")
+	m := transcript.FindStringSubmatch(readme)
+	if m == nil {
+		t.Fatal("README.md has no transcript")
+	}
+	var got strings.Builder
+	for line := range strings.Lines(m[1]) {
+		if typed, ok := strings.CutPrefix(line, "$ "); ok {
+			if got.Len() > 0 {
+				got.WriteString("\n")
+			}
+			got.WriteString(line + typeLine(t, strings.TrimSpace(typed)))
+		}
+	}
+	if *update {
+		text := strings.Replace(readme, m[1], got.String(), 1)
+		writeFile(t, "README.md", []byte(text), 0o644)
+		return
+	}
+	if diff := cmp.Diff(strings.Split(settle(m[1]), "\n"), strings.Split(settle(got.String()), "\n")); diff != "" {
+		t.Errorf("README.md's transcript (-README +now; go test -run TestTranscript -update . writes it):\n%s", diff)
+	}
+}
+
+// typeLine runs a line in a shell and is its standard output.
+func typeLine(t *testing.T, line string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", beside.Replace(line))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Fatal(err)
+	}
+	if stdout.Len() == 0 && err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, stderr.String())
+	}
+	return away.Replace(stdout.String())
+}
+
+var exits = regexp.MustCompile(`# exit (\d+)`)
+
+// TestLabReadme runs the commands of the labs' READMEs, in order and in one shell. Each must exit 0, or with the code
+// that a comment beside it says, and in the end nothing may be left.
+func TestLabReadme(t *testing.T) {
+	if testing.Short() {
+		t.Log("-short leaves out what needs Docker")
+		return
+	}
+	engine(t)
+	for lab, wants := range map[string][]string{
+		"sidecar/tls":     {`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"},
+		"adapter/slowlog": {`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"},
+	} {
+		t.Run(lab, func(t *testing.T) {
+			out := typeReadme(t, path.Join("labs", lab, "README.md"))
+			if lab == "sidecar/tls" {
+				serial := regexp.MustCompile(`(?m)^serial ([0-9a-f]+)$`).FindStringSubmatch(out)
+				if serial == nil {
+					t.Fatalf("new-cert printed no serial:\n%s", out)
+				}
+				wants = append(wants, `"serial": "`+serial[1])
+			}
+			for _, want := range wants {
+				if !strings.Contains(out, want) {
+					t.Errorf("no %s in the output:\n%s", want, out)
+				}
+			}
+			t.Log(out)
+		})
+	}
+}
+
+// typeReadme is what the commands of a README print.
+func typeReadme(t *testing.T, name string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, block := range blocks(readDoc(t, name)) {
+		if block.language != "sh" {
+			continue
+		}
+		for i, line := range strings.Split(strings.TrimSpace(block.text), "\n") {
+			want := "0"
+			if m := exits.FindStringSubmatch(line); m != nil {
+				want = m[1]
+			}
+			fmt.Fprintf(&b, "echo %s\n%s\ncode=$?; [ $code = %s ] || { echo \"line %d: exit code $code, want %s\"; exit 1; }\n",
+				quote("$ "+line), beside.Replace(line), want, block.line+i, want)
+		}
+	}
+	out, err := exec.Command("bash", "-c", freePorts(t, b.String())).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// freePorts puts free ports in the place of those that a README chooses.
+func freePorts(t *testing.T, text string) string {
+	t.Helper()
+	return regexp.MustCompile(`_PORT=\d+`).ReplaceAllStringFunc(text, func(string) string {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		return fmt.Sprintf("_PORT=%d", ln.Addr().(*net.TCPAddr).Port)
+	})
+}
+
+// TestExampleLab brings the lab of docs/writing-a-lab.md up, verifies it, and requires that its variant breaks it.
+func TestExampleLab(t *testing.T) {
+	if testing.Short() {
+		t.Log("-short leaves out what needs Docker")
+		return
+	}
+	dir := exampleLab(t)
+	run(t, dir, "go", "build", "-buildvcs=false", "-o", "lab.bin", "./lab")
+	cmd := exec.Command("./lab.bin", "test", "demo/shop", "-o", "json")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "DISTLAB_ROOT="+dir)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("lab test demo/shop: %v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	var result struct {
+		Verdict  string
+		Variants []struct{ OK bool }
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
+		t.Fatal(err)
+	}
+	if result.Verdict != "pass" || len(result.Variants) != 1 || !result.Variants[0].OK {
+		t.Errorf("%s", stdout.String())
+	}
+}
