@@ -212,33 +212,44 @@ func (im *Images) engineBuildWith(ctx context.Context, files files, options clie
 	}
 }
 
-// sweep removes the images of ours that have lost their name to a newer build, but for those that a container still runs; the
-// next build or Prune finds these. It is not worth an error, nor a wait.
+// sweep removes images of ours, and substitutes, that have lost their name to a newer one, but for those that a container still
+// runs; the next build or Prune finds these. It is not worth an error, nor a wait.
 func (im *Images) sweep(ctx context.Context) {
-	list, err := im.Docker.ImageList(ctx, client.ImageListOptions{Filters: nameless()})
-	if err != nil {
-		return
-	}
-	for _, old := range list.Items {
-		_, _ = im.Docker.ImageRemove(ctx, old.ID, client.ImageRemoveOptions{PruneChildren: true})
-	}
-}
-
-func nameless() client.Filters {
-	return client.Filters{}.Add("dangling", "true").Add("label", labelDigest)
-}
-
-// Prune removes images of ours that have lost their name to a newer build and that nothing uses. It returns how many,
-// and the bytes that came free.
-func (im *Images) Prune(ctx context.Context) (removed int, freed uint64, err error) {
-	result, err := im.Docker.ImagePrune(ctx, client.ImagePruneOptions{Filters: nameless()})
-	if cerrdefs.IsConflict(err) {
-		return 0, 0, nil // another prune is running
-	}
-	for _, deleted := range result.Report.ImagesDeleted {
-		if deleted.Deleted != "" {
-			removed++
+	for _, filter := range nameless() {
+		list, err := im.Docker.ImageList(ctx, client.ImageListOptions{Filters: filter})
+		if err != nil {
+			return
+		}
+		for _, old := range list.Items {
+			_, _ = im.Docker.ImageRemove(ctx, old.ID, client.ImageRemoveOptions{PruneChildren: true})
 		}
 	}
-	return removed, result.Report.SpaceReclaimed, im.engineError("prune images", err)
+}
+
+func nameless() (filters []client.Filters) {
+	for _, label := range []string{labelDigest, labelRecipe} {
+		filters = append(filters, client.Filters{}.Add("dangling", "true").Add("label", label))
+	}
+	return filters
+}
+
+// Prune removes images of ours, and substitutes, that have lost their name to a newer one and that nothing uses. It returns how
+// many, and the bytes that came free.
+func (im *Images) Prune(ctx context.Context) (removed int, freed uint64, err error) {
+	for _, filter := range nameless() {
+		result, err := im.Docker.ImagePrune(ctx, client.ImagePruneOptions{Filters: filter})
+		if cerrdefs.IsConflict(err) {
+			continue // another prune is running
+		}
+		if err != nil {
+			return removed, freed, im.engineError("prune images", err)
+		}
+		for _, deleted := range result.Report.ImagesDeleted {
+			if deleted.Deleted != "" {
+				removed++
+			}
+		}
+		freed += result.Report.SpaceReclaimed
+	}
+	return removed, freed, nil
 }
