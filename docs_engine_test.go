@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"regexp"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ var (
 		"sidecar/tls", "sidecar/tls --name "+instance,
 		"labs/sidecar/tls", "labs/sidecar/tls", // a folder
 		"distlab-sidecar-tls-", "distlab-sidecar-tls-"+instance+"-",
+		"adapter/slowlog", "adapter/slowlog --name "+instance,
+		"labs/adapter/slowlog", "labs/adapter/slowlog",
+		"distlab-adapter-slowlog-", "distlab-adapter-slowlog-"+instance+"-",
 		"sidecar-tls_default", plain+"_default",
 		"docker compose ", "docker compose --project-name "+plain+" ",
 	)
@@ -158,9 +162,34 @@ func TestLabReadme(t *testing.T) {
 		return
 	}
 	engine(t)
-	doc := readDoc(t, "labs/sidecar/tls/README.md")
+	for lab, wants := range map[string][]string{
+		"sidecar/tls":     {`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"},
+		"adapter/slowlog": {`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"},
+	} {
+		t.Run(lab, func(t *testing.T) {
+			out := typeReadme(t, path.Join("labs", lab, "README.md"))
+			if lab == "sidecar/tls" {
+				serial := regexp.MustCompile(`(?m)^serial ([0-9a-f]+)$`).FindStringSubmatch(out)
+				if serial == nil {
+					t.Fatalf("new-cert printed no serial:\n%s", out)
+				}
+				wants = append(wants, `"serial": "`+serial[1])
+			}
+			for _, want := range wants {
+				if !strings.Contains(out, want) {
+					t.Errorf("no %s in the output:\n%s", want, out)
+				}
+			}
+			t.Log(out)
+		})
+	}
+}
+
+// typeReadme is what the commands of a README print.
+func typeReadme(t *testing.T, name string) string {
+	t.Helper()
 	var b strings.Builder
-	for _, block := range blocks(doc) {
+	for _, block := range blocks(readDoc(t, name)) {
 		if block.language != "sh" {
 			continue
 		}
@@ -173,21 +202,11 @@ func TestLabReadme(t *testing.T) {
 				quote("$ "+line), beside.Replace(line), want, block.line+i, want)
 		}
 	}
-	cmd := exec.Command("bash", "-c", freePorts(t, b.String()))
-	out, err := cmd.CombinedOutput()
+	out, err := exec.Command("bash", "-c", freePorts(t, b.String())).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	serial := regexp.MustCompile(`(?m)^serial ([0-9a-f]+)$`).FindStringSubmatch(string(out))
-	if serial == nil {
-		t.Fatalf("new-cert printed no serial:\n%s", out)
-	}
-	for _, want := range []string{`"serial": "` + serial[1], `"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %s in the output:\n%s", want, out)
-		}
-	}
-	t.Logf("%s", out)
+	return string(out)
 }
 
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -19,11 +19,13 @@ const module = "distlab/"
 // speaks. A line here is a decision: every module is code that runs in the
 // image, and megabytes in it.
 var protocols = map[string][]string{
-	"internal":    {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
-	"legacy-app":  {metrics, "github.com/coder/websocket"},
-	"pause":       {},
-	"probe":       {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
-	"tls-sidecar": {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
+	"health-adapter":  {metrics, "github.com/go-sql-driver/mysql"},
+	"internal":        {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
+	"legacy-app":      {metrics, "github.com/coder/websocket"},
+	"pause":           {},
+	"slowlog-adapter": {metrics}, // it speaks RESP itself: a reply has a bound, and no client keeps one
+	"probe":           {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
+	"tls-sidecar":     {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself

@@ -3,10 +3,14 @@ package labs
 
 import (
 	"distlab/lab/check"
+	"distlab/labs/adapter/health"
+	"distlab/labs/adapter/slowlog"
 	"distlab/labs/sidecar/tls"
 )
 
 // Catalog is every lab. A test holds that no folder is forgotten.
 var Catalog = []check.Lab{
 	tls.Lab,
+	slowlog.Lab,
+	health.Lab,
 }

@@ -68,7 +68,10 @@ func lintOurs(s types.ServiceConfig, say func(string, ...any)) {
 	}
 }
 
-func ours(image string) bool { return strings.HasPrefix(image, "distlab/") }
+// ours: a substitute from Debian's packages has our prefix, and is held to what the image is that it stands in for.
+func ours(image string) bool {
+	return strings.HasPrefix(image, "distlab/") && !strings.HasPrefix(image, "distlab/debian-")
+}
 
 var placeholder = regexp.MustCompile(`\{([a-z][a-z0-9-]*)(?::(\d+))?\}`)
 

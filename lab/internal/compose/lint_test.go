@@ -141,6 +141,10 @@ func TestLint(t *testing.T) {
 			"service app: is privileged",
 		},
 		{
+			name:  "a substitute for a third party",
+			edits: []string{"image: ${STORE_IMAGE:-store:1.2}", "image: ${STORE_IMAGE:-distlab/debian-store:1.2}"},
+		},
+		{
 			"a third party without a variable",
 			[]string{"image: ${STORE_IMAGE:-store:1.2}", "image: store:1.2"},
 			"service store: image store:1.2: a third-party image stands behind a variable: ${NAME_IMAGE:-store:1.2}",

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func readerOf(text string) *reader {
+	return &reader{Reader: bufio.NewReaderSize(strings.NewReader(text), maxLine)}
+}
+
+func TestReplies(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"+OK\r\n", ""},
+		{":-3\r\n", ""},
+		{"$0\r\n\r\n", ""},
+		{"$-1\r\n", ""},
+		{"*-1\r\n", ""},
+		{"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", ""},
+		{"-NOAUTH Authentication required.\r\n", "NOAUTH Authentication required."},
+		{"", "EOF"},
+		{"$3\r\nab", "unexpected EOF"},
+		{"*2\r\n:1\r\n", "unexpected EOF"},
+		{":1", "unexpected EOF"},
+		{":1\n", "a line that does not end in CRLF"},
+		{":x\r\n", `"x" is not a number`},
+		{"$-2\r\n", `"-2" is not a length`},
+		{"*x\r\n", `"x" is not a length`},
+		{"$1\r\nabc", "a string is longer than it says"},
+		{"\r\n", "an empty line where a reply begins"},
+		{"%1\r\n", `'%' begins no RESP2 reply`},
+		{"$999999999999\r\n", errTooLarge.Error()},
+		{"*999999999999\r\n", errTooLarge.Error()},
+		{strings.Repeat("*1\r\n", 9), "nested deeper than 4"},
+		{"+" + strings.Repeat("x", maxLine), "a line longer than 65536 bytes"},
+	} {
+		_, err := readerOf(tt.text).reply(smallBudget)
+		if got := fmt.Sprint(err); got != tt.want && (tt.want != "" || err != nil) {
+			t.Errorf("%.30q: %v, want %s", tt.text, err, tt.want)
+		}
+	}
+}
+
+// A list of many small values must not take more memory than the budget says.
+func TestBudgetCountsValues(t *testing.T) {
+	text := "*100\r\n" + strings.Repeat(":1\r\n", 100)
+	if _, err := readerOf(text).reply(101 * cost); err != nil {
+		t.Error(err)
+	}
+	if _, err := readerOf(text).reply(101*cost - 1); !errors.Is(err, errTooLarge) {
+		t.Errorf("%v, want %v", err, errTooLarge)
+	}
+}
+
+func TestParseLog(t *testing.T) {
+	const six = "*6\r\n:14\r\n:1309448221\r\n:15\r\n*2\r\n$4\r\nping\r\n$0\r\n\r\n$15\r\n127.0.0.1:58217\r\n$6\r\nworker\r\n"
+	const four = "*4\r\n:0\r\n:1309448221\r\n:15\r\n*1\r\n$4\r\nping\r\n"
+	entries, err := logOf("*2\r\n" + six + four)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Unix(1309448221, 0).UTC()
+	want := []Entry{
+		{ID: 14, Time: at, Duration: 15 * time.Microsecond, Args: []string{"ping", ""}, Client: "127.0.0.1:58217", ClientName: "worker"},
+		{ID: 0, Time: at, Duration: 15 * time.Microsecond, Args: []string{"ping"}, short: true},
+	}
+	if diff := cmp.Diff(want, entries, cmp.AllowUnexported(Entry{})); diff != "" {
+		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct{ text, want string }{
+		{"*0\r\n", "<nil>"},
+		{"*1\r\n" + strings.Replace(six, "*6", "*7", 1) + ":1\r\n", "<nil>"}, // what a later Redis may add
+		{"+OK\r\n", "the reply is no list"},
+		{"*-1\r\n", "the reply is no list"},
+		{"*2\r\n" + four + six, "entry 1: ID 14 after 0"},
+		{"*2\r\n" + four + four, "entry 1: ID 0 after 0"},
+		{"*1\r\n:1\r\n", "entry 0: 0 fields, want 4 or 6"},
+		{"*1\r\n*5\r\n:1\r\n:1\r\n:1\r\n*0\r\n$0\r\n\r\n", "entry 0: 5 fields, want 4 or 6"},
+		{"*1\r\n*4\r\n:-1\r\n:1\r\n:1\r\n*0\r\n", "entry 0: id, time and duration are not numbers of 0 or more"},
+		{"*1\r\n*4\r\n:1\r\n:1\r\n:9223372036854775807\r\n*0\r\n", "entry 0: time 1 or duration 9223372036854775807 out of range"},
+		{"*1\r\n*4\r\n:1\r\n:253402300800\r\n:1\r\n*0\r\n", "entry 0: time 253402300800 or duration 1 out of range"},
+		{"*1\r\n*4\r\n:1\r\n:1\r\n:1\r\n$1\r\nx\r\n", "entry 0: the arguments are no list of strings"},
+		{"*1\r\n*4\r\n:1\r\n:1\r\n:1\r\n*1\r\n:1\r\n", "entry 0: the arguments are no list of strings"},
+		{"*1\r\n*6\r\n:1\r\n:1\r\n:1\r\n*0\r\n:1\r\n:1\r\n", "entry 0: the client's address and name are no strings"},
+	} {
+		if _, err := logOf(tt.text); fmt.Sprint(err) != tt.want {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.want)
+		}
+	}
+}
+
+func logOf(text string) ([]Entry, error) {
+	v, err := readerOf(text).reply(1 << 20)
+	if err != nil {
+		return nil, err
+	}
+	return parseLog(v)
+}
+
+// FuzzLog: whatever a server sends, what is made of it is valid in every format, hides what it must, and moves the
+// cursor only forwards.
+func FuzzLog(f *testing.F) {
+	for _, text := range []string{
+		"*1\r\n*6\r\n:14\r\n:1309448221\r\n:15\r\n*2\r\n$4\r\nauth\r\n$6\r\nhunter\r\n$15\r\n127.0.0.1:58217\r\n$0\r\n\r\n",
+		"*1\r\n*4\r\n:0\r\n:1\r\n:15\r\n*1\r\n$4\r\np\xffng\r\n", "*0\r\n", "*-1\r\n", "-ERR no\r\n", "$5\r\nhello\r\n", "*2\r\n*4\r\n:2\r\n",
+	} {
+		f.Add(text, int64(3))
+	}
+	f.Fuzz(func(t *testing.T, text string, last int64) {
+		entries, err := logOf(text)
+		if err != nil {
+			return
+		}
+		redact := newRedact()
+		for _, e := range entries {
+			args, hidden := redact.args(e.Args)
+			if len(e.Args) > 1 && strings.EqualFold(e.Args[0], "auth") && (!hidden || len(args) != 2 || args[1] != "(redacted)") {
+				t.Errorf("%q is shown as %q", e.Args, args)
+			}
+			checkFormats(t, slowLine(e, args, "r"))
+		}
+		c := Cursor{RunID: "r", Last: max(last, -1)}
+		n := c.advance("r", entries)
+		if !n.restarted && n.after.Last < c.Last || n.lost < 0 || len(entries) > 0 && n.after.Last != entries[0].ID && n.after != c {
+			t.Errorf("from %+v to %+v, %d lost", c, n.after, n.lost)
+		}
+	})
+}
+
+// FuzzReply: the reader ends, holds to its budget, and reads what it wrote.
+func FuzzReply(f *testing.F) {
+	f.Add("*2\r\n$1\r\na\r\n*1\r\n:1\r\n")
+	f.Add("$3\r\nabc\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		readerOf(text).reply(4096)
+		args := strings.Fields(text)
+		v, err := readerOf(string(appendCommand(nil, args...))).reply(1 << 30)
+		if err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		for i, a := range v.list {
+			if a.text != args[i] {
+				t.Errorf("argument %d is %q, was %q", i, a.text, args[i])
+			}
+		}
+	})
+}
