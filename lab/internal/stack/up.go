@@ -24,13 +24,12 @@ type Progress func(service, state string)
 
 // UpOptions change what Up does.
 type UpOptions struct {
-	Owned    bool          // for a test: the stack belongs to this process and expires
-	Timeout  time.Duration // until all are healthy; zero is two minutes
+	Owned    bool // for a test: the stack belongs to this process and expires
 	Progress Progress
 }
 
 const (
-	upTimeout    = 2 * time.Minute
+	upTimeout    = 2 * time.Minute // until all are healthy
 	testLifetime = 2 * time.Hour
 	// downTimeout bounds taking away what an interrupted or failed start had made.
 	downTimeout = 60 * time.Second
@@ -62,11 +61,7 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 				"\nsome of it may be left (%v): lab down %s", undo, p.Lab)))
 		}
 	}()
-	timeout := o.Timeout
-	if timeout == 0 {
-		timeout = upTimeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not healthy within %v", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, upTimeout, fmt.Errorf("not healthy within %v", upTimeout))
 	defer cancel()
 	w := e.watch(ctx, p, o.Progress)
 	defer w.stop()
