@@ -47,6 +47,7 @@ func (prog *program) run() int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go p.watch(stop, hup, cancel)
+	go newTrimmer().run(ctx)
 	return p.exit(p.await(ctx, run))
 }
 
