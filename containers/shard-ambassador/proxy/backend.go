@@ -1,0 +1,425 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"distlab/containers/internal/reactor"
+	"distlab/containers/shard-ambassador/resp"
+)
+
+var errEOF = io.EOF
+
+// state of a connection to a shard.
+type state uint8
+
+const (
+	idle       state = iota // there is none
+	connecting              // requests wait in out
+	shaking                 // logging in: they still wait
+	ready
+)
+
+// Bounds of what waits for one connection to a shard. Clients whose requests
+// do not fit are not read until they do.
+const (
+	maxQueued  = 1 << 20 // bytes of requests
+	maxPending = 1 << 16 // requests without a reply
+	stallLimit = 100 * time.Millisecond
+)
+
+// backend is a connection to a shard that many clients share. Replies come in
+// the order of the requests, and that is all that says whose they are: so after
+// an error or a timeout the connection is closed, and never used again.
+type backend struct {
+	shard *shard
+	resp3 bool
+	state state
+	src   *reactor.Source
+	dials int // numbers the attempts: an address that was looked up for an older one is of no use
+
+	out     queue   // requests
+	hello   []byte  // of the handshake
+	shakes  int     // replies that the handshake still waits for
+	pending entries // requests without a reply
+	scan    resp.Scanner
+	blocked bool      // the socket takes no more
+	dirty   bool      // in worker.backends
+	waiters []*client // clients that wait for room
+	bad     bool      // among the replies at hand is one that says so
+	probe   bool      // connects to see whether an ejected shard is back
+
+	upload  *upload // a large request is under way, and has this connection for itself
+	private bool    // it has been sent: close after the reply
+
+	stall    *client // that the shard's replies wait for
+	readable bool    // the socket may have more
+	hup      bool
+
+	timer    reactor.Timer // connect, handshake, and the first pending request
+	stallEnd reactor.Timer
+	progress int64 // when a piece of the first reply last came
+	opened   int64 // when the connection became ready
+}
+
+func newBackend(s *shard, resp3 bool) *backend {
+	b := &backend{shard: s, resp3: resp3}
+	b.timer.Fire = b.timeout
+	b.stallEnd.Fire = b.unstall
+	return b
+}
+
+func (b *backend) w() *worker { return b.shard.pool.w }
+
+// connect begins to connect. It is false if it may not yet, or cannot; that is
+// counted.
+func (b *backend) connect() bool {
+	s, w := b.shard, b.w()
+	if w.loop.Now() < s.dialAt {
+		s.stats.Errors[ErrConnect]++
+		return false
+	}
+	b.state = connecting
+	b.dials++
+	cfg := &s.pool.cfg
+	if d := cfg.ConnectTimeout; d > 0 {
+		w.loop.Arm(&b.timer, d)
+	} else if cfg.Timeout > 0 {
+		w.loop.Arm(&b.timer, cfg.Timeout)
+	}
+	addr := s.server.Addr
+	if addr.Network == "unix" {
+		b.dialed(reactor.DialUnix(addr.Address))
+		return b.state != idle
+	}
+	if to, err := netip.ParseAddrPort(addr.Address); err == nil {
+		b.dialed(reactor.DialTCP(to))
+		return b.state != idle
+	}
+	dial := b.dials
+	go func() {
+		to, err := lookup(addr.Address)
+		w.loop.Post(func() {
+			if b.state != connecting || b.dials != dial {
+				return
+			}
+			if err != nil {
+				b.fail(ErrConnect, err.Error())
+				return
+			}
+			b.dialed(reactor.DialTCP(to))
+		})
+	}()
+	return true
+}
+
+// lookup finds an address, IPv4 first.
+func lookup(address string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	best := ips[0]
+	for _, ip := range ips {
+		if ip.Unmap().Is4() {
+			best = ip
+			break
+		}
+	}
+	return netip.AddrPortFrom(best, uint16(number)), nil
+}
+
+func (b *backend) dialed(fd int, err error) {
+	if err != nil {
+		b.fail(ErrConnect, reason(err))
+		return
+	}
+	reactor.NoDelay(fd)
+	if b.shard.pool.cfg.TCPKeepAlive {
+		reactor.KeepAlive(fd, keepAlive)
+	}
+	if b.src, err = b.w().loop.Register(fd, b); err != nil {
+		reactor.CloseFD(fd)
+		b.fail(ErrConnect, err.Error())
+	}
+}
+
+// Ready is called by the loop.
+func (b *backend) Ready(ev reactor.Event) {
+	if b.state == connecting {
+		if ev&(reactor.Writable|reactor.Hangup) == 0 {
+			return
+		}
+		if err := b.src.Error(); err != nil {
+			b.fail(ErrConnect, reason(err))
+			return
+		}
+		b.shake()
+	}
+	if ev&reactor.Hangup != 0 {
+		b.hup = true
+	}
+	if ev&reactor.Writable != 0 && b.blocked {
+		b.blocked = false
+		b.markDirty()
+	}
+	if ev&(reactor.Readable|reactor.Again) != 0 {
+		b.readable = true
+		b.read()
+	}
+}
+
+// shake logs in. Requests wait until it has succeeded: they must not be
+// executed in another database than their own.
+func (b *backend) shake() {
+	cfg := &b.shard.pool.cfg
+	b.shard.stats.Connections++
+	b.hello, b.shakes = b.hello[:0], 0
+	say := func(args ...string) {
+		b.hello = resp.AppendCommand(b.hello, args...)
+		b.shakes++
+	}
+	switch {
+	case b.resp3 && cfg.RedisAuth != "":
+		say("HELLO", "3", "AUTH", "default", cfg.RedisAuth)
+	case b.resp3:
+		say("HELLO", "3")
+	case cfg.RedisAuth != "":
+		say("AUTH", cfg.RedisAuth)
+	}
+	if cfg.RedisDB > 0 {
+		say("SELECT", strconv.Itoa(cfg.RedisDB))
+	}
+	if b.probe {
+		say("PING")
+	}
+	b.state = shaking
+	if b.shakes == 0 {
+		b.isReady()
+		return
+	}
+	if _, err := b.src.Write(b.hello); err != nil { // an empty socket takes a few bytes
+		b.fail(ErrConnect, reason(err))
+	}
+}
+
+func (b *backend) isReady() {
+	b.state = ready
+	if b.shard.down {
+		b.shard.down = false
+		b.w().srv.log().Info("shard connected", "pool", b.shard.pool.cfg.Name, "shard", b.shard.server.Name, "address", b.shard.server.Addr.String())
+	}
+	b.shard.backoff, b.shard.dialAt = 0, 0
+	b.w().loop.Disarm(&b.timer)
+	if b.probe {
+		b.probe = false
+		b.shard.probed(true)
+	}
+	now := int64(b.w().loop.Now())
+	b.progress, b.opened = now, now
+	b.watch()
+	b.markDirty()
+}
+
+// shaken takes replies of the handshake.
+func (b *backend) shaken(data []byte) (n int, ok bool) {
+	for n < len(data) && b.shakes > 0 {
+		k, done, err := b.scan.Scan(data[n:])
+		switch {
+		case err != nil:
+			b.fail(ErrProtocol, err.Error())
+			return n, false
+		case b.scan.Kind == '-':
+			text, _, _ := strings.Cut(string(data[n:n+k]), "\r\n")
+			b.fail(ErrConnect, "login: "+strings.Trim(text, "-\r"))
+			return n, false
+		case done:
+			b.shakes--
+		}
+		n += k
+	}
+	if b.shakes == 0 {
+		b.isReady()
+	}
+	return n, true
+}
+
+// send adds a request. b is for who has to know whether it got too much.
+func (b *backend) send(c *client, seq uint32, part int32, bytes int) {
+	now := int64(b.w().loop.Now())
+	if b.pending.len() == 0 {
+		b.progress = now
+	}
+	b.pending.push(entry{c, seq, part, int32(bytes), now})
+	b.shard.stats.Requests++
+	b.shard.stats.RequestBytes += uint64(bytes)
+	if !b.timer.Armed() {
+		b.watch()
+	}
+	b.markDirty()
+	if c.waiting == nil && (b.out.len() > maxQueued || b.pending.len() > maxPending) {
+		c.waiting = b
+		b.waiters = append(b.waiters, c)
+	}
+}
+
+func (b *backend) markDirty() {
+	if !b.dirty {
+		b.dirty = true
+		w := b.w()
+		w.backends = append(w.backends, b)
+	}
+}
+
+// flush writes requests, at the end of a round.
+func (b *backend) flush() {
+	if b.state != ready || b.blocked || b.out.len() == 0 {
+		b.admit()
+		return
+	}
+	n, err := b.src.Write(b.out.buf[b.out.sent:])
+	b.out.drop(&b.w().buffers, n)
+	if n > 0 && b.upload != nil {
+		b.progress = int64(b.w().loop.Now())
+		if c := b.upload.c; c.readable && !b.upload.full() {
+			c.src.Again()
+		}
+	}
+	if err != nil && err != reactor.ErrAgain {
+		b.fail(kindOf(err), reason(err))
+		return
+	}
+	b.blocked = err != nil
+	b.admit()
+}
+
+// admit lets waiting clients go on when half the room is free.
+func (b *backend) admit() {
+	if len(b.waiters) == 0 || b.out.len() > maxQueued/2 || b.pending.len() > maxPending/2 {
+		return
+	}
+	for i, c := range b.waiters {
+		b.waiters[i] = nil
+		c.waiting = nil
+		c.unstick()
+	}
+	b.waiters = b.waiters[:0]
+}
+
+// read reads once, and comes back for more after the others.
+func (b *backend) read() {
+	if b.state < shaking || b.stall != nil {
+		return
+	}
+	w := b.w()
+	n, err := b.src.Read(w.scratch)
+	if err != nil {
+		b.readable = false
+		if err != reactor.ErrAgain {
+			b.fail(kindOf(err), reason(err))
+		}
+		return
+	}
+	b.replies(w.scratch[:n])
+	switch {
+	case b.state < shaking:
+	case n == len(w.scratch) || b.hup:
+		b.src.Again()
+	default:
+		b.readable = false
+	}
+}
+
+// replies gives each client its own.
+func (b *backend) replies(data []byte) {
+	s := b.shard
+	s.stats.ResponseBytes += uint64(len(data))
+	if b.state == shaking {
+		n, ok := b.shaken(data)
+		if !ok {
+			return
+		}
+		data = data[n:]
+	}
+	now := int64(b.w().loop.Now())
+	b.progress = now
+	for len(data) > 0 {
+		begun := b.scan.Begun()
+		n, done, err := b.scan.Scan(data)
+		push := b.scan.Kind == '>'
+		if err != nil || b.pending.len() == 0 && !push && n > 0 {
+			b.fail(ErrProtocol, "a reply that nobody asked for, or none at all")
+			return
+		}
+		piece := data[:n]
+		data = data[n:]
+		if push {
+			continue // nobody has subscribed to anything
+		}
+		e := b.pending.first()
+		if !begun && b.scan.Kind == '-' {
+			b.judge(piece)
+		}
+		if c := e.client; c != nil && !c.closed {
+			c.deliver(e.seq, e.part, piece, done)
+			b.hold(c)
+		}
+		if done {
+			s.stats.Responses++
+			s.stats.Latency.observe(now - e.at)
+			b.pending.pop()
+		}
+	}
+	if b.pending.len() == 0 {
+		if b.timer.Armed() {
+			b.w().loop.Disarm(&b.timer)
+		}
+		if s.gone || b.private {
+			b.close()
+		}
+	}
+	if len(b.waiters) > 0 {
+		b.admit()
+	}
+	if s.failures > 0 && !s.ejected && !b.bad {
+		s.failures = 0
+	}
+	b.bad = false
+}
+
+// kindOf is what the loss of a connection is counted as.
+func kindOf(err error) ErrorKind {
+	if errors.Is(err, io.EOF) {
+		return ErrClosed
+	}
+	return ErrBroken
+}
+
+// reason is an error as people know it.
+func reason(err error) string {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, io.EOF):
+		return "closed the connection"
+	case errors.As(err, &errno):
+		return errno.Error()
+	}
+	return err.Error()
+}
