@@ -44,6 +44,7 @@ type config struct {
 
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" default:"" help:"http mode: networks whose X-Forwarded-* and Forwarded are believed and added to; those of others are dropped"`
 	Upgrades       []string       `env:"UPGRADES" default:"websocket" help:"http mode: protocols that a connection may be upgraded to"`
+	FastPath       bool           `env:"FAST_PATH" default:"true" help:"pass on plain HTTP/1.1 exchanges, and in tcp mode everything, on event loops; false: on a goroutine for each connection, by Go's HTTP server"`
 	ProxyProtocol  string         `env:"PROXY_PROTOCOL" default:"off" oneof:"off|v2" help:"tcp mode: tell the app the client's address in a PROXY protocol header"`
 
 	MaxConnections   int           `env:"MAX_CONNECTIONS" default:"20000" min:"0" help:"connections at once; then idle ones make room, or new ones are closed; lowered at the start to what memory and file descriptors bear; 0: no limit"`
@@ -175,6 +176,7 @@ func (cfg config) proxy(certificates *Certificates, log *slog.Logger, metrics *M
 		TCP:            cfg.Mode == "tcp",
 		SendProxy:      cfg.ProxyProtocol == "v2",
 		TrustedProxies: cfg.TrustedProxies,
+		Careful:        !cfg.FastPath,
 		Upgrades:       append([]string{}, cfg.Upgrades...),
 		Limits: Limits{
 			Connections: cfg.MaxConnections,

@@ -16,8 +16,8 @@ type resources struct {
 }
 
 // What one of each takes at most, measured with head room for the garbage
-// collector: an idle TLS connection 34 KiB, a request its buffers on both
-// sides.
+// collector: an idle TLS connection 34 KiB with Go's HTTP server, where any
+// client may bring it, a request its buffers on both sides.
 const (
 	baseMemory       = 16 << 20
 	connectionMemory = 48 << 10

@@ -152,7 +152,7 @@ func start(t *testing.T, app string, edit func(*Proxy)) *sidecar {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	metrics := NewMetrics(registry)
-	p := &Proxy{Forward: app, Metrics: metrics, Limits: Limits{DrainIdle: 50 * time.Millisecond}}
+	p := &Proxy{Forward: app, Careful: carefully.Load(), Metrics: metrics, Limits: Limits{DrainIdle: 50 * time.Millisecond}}
 	p.Certificates = &Certificates{Metrics: metrics, NextProtos: []string{"h2", "http/1.1"}}
 	if edit != nil {
 		edit(p)

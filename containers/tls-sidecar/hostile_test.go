@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"distlab/containers/internal/http1"
 )
 
 // send writes raw bytes inside TLS and returns all that comes back.
@@ -146,7 +148,7 @@ func TestHostileChunks(t *testing.T) {
 		"0\r\nContent-Length: 5\r\n\r\n",
 		"0\r\nA : b\r\n\r\n",
 	} {
-		if got := s.send(t, head+rest); statusesOf(got) != "400" || rest[0] != '0' && !strings.Contains(got, errFraming.Error()) {
+		if got := s.send(t, head+rest); statusesOf(got) != "400" || rest[0] != '0' && !strings.Contains(got, http1.ErrFraming.Error()) {
 			t.Errorf("%q answered %q, want 400 for its framing", rest, got)
 		}
 	}

@@ -13,10 +13,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"distlab/containers/internal/http1"
 )
 
 // statusClientGone is nginx's code for a client that left before the answer.
@@ -44,7 +45,7 @@ func (p *Proxy) newHTTPServer() *http.Server {
 			switch c := c.(type) {
 			case *guardConn:
 				ctx = context.WithValue(ctx, guardKey{}, c)
-				return context.WithValue(ctx, peerKey{}, newPeer(c.ConnectionState()))
+				return context.WithValue(ctx, peerKey{}, newPeer(c.tls.ConnectionState()))
 			case *tls.Conn:
 				return context.WithValue(ctx, peerKey{}, newPeer(c.ConnectionState()))
 			}
@@ -58,7 +59,7 @@ func (p *Proxy) newHTTPServer() *http.Server {
 // handler is the HTTP mode.
 type handler struct {
 	proxy    *Proxy
-	headers  *headers
+	headers  *http1.Forwarder
 	upgrades []string
 	reverse  *httputil.ReverseProxy
 }
@@ -66,7 +67,7 @@ type handler struct {
 func (p *Proxy) newHandler() *handler {
 	h := &handler{
 		proxy:    p,
-		headers:  &headers{trusted: p.TrustedProxies},
+		headers:  &http1.Forwarder{Trusted: p.TrustedProxies, Scheme: "https"},
 		upgrades: p.Upgrades,
 	}
 	if h.upgrades == nil {
@@ -77,7 +78,7 @@ func (p *Proxy) newHandler() *handler {
 		ErrorHandler: h.failed,
 		BufferPool:   bufferPool{},
 		ErrorLog:     log.New(io.Discard, "", 0), // failed and exchange know more
-		Transport: &http.Transport{
+		Transport: &transport{&http.Transport{
 			DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dialApp(ctx) },
 			DisableCompression:     true, // what the client and the app say to each other stays so
 			MaxIdleConnsPerHost:    256,
@@ -85,9 +86,22 @@ func (p *Proxy) newHandler() *handler {
 			ResponseHeaderTimeout:  p.Limits.Response,
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: 1 << 20,
-		},
+		}},
 	}
 	return h
+}
+
+// transport asks the app, but for requests that it has been asked already.
+type transport struct{ app *http.Transport }
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := r.Context().Value(exchangeKey{}).(*exchange)
+	if x.guard != nil {
+		if early := x.guard.early.Swap(nil); early != nil {
+			return early.RoundTripper(t.app).RoundTrip(r)
+		}
+	}
+	return t.app.RoundTrip(r)
 }
 
 type bufferPool struct{}
@@ -110,11 +124,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.fail(http.StatusServiceUnavailable, "too many requests at once")
 		return
 	}
-	if refusal := refuse(r); refusal != nil {
-		h.proxy.Metrics.refuse(refusal.reason)
-		h.proxy.Log.Debug("request refused", "remote", r.RemoteAddr, "reason", refusal.reason)
+	if refusal := http1.Refuse(r); refusal != nil {
+		h.proxy.Metrics.refuse(refusal.Reason)
+		h.proxy.Log.Debug("request refused", "remote", r.RemoteAddr, "reason", refusal.Reason)
 		x.hangUp()
-		x.fail(refusal.status, refusal.text)
+		x.fail(refusal.Status, refusal.Text)
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
@@ -135,7 +149,10 @@ func (h *handler) rewrite(pr *httputil.ProxyRequest) {
 	// ReverseProxy drops parameters that Go would not parse. They are the
 	// app's business.
 	out.URL.RawQuery = pr.In.URL.RawQuery
-	h.headers.apply(out.Header, pr.In)
+	h.headers.Apply(out.Header, pr.In)
+	if p, ok := pr.In.Context().Value(peerKey{}).(*peer); ok {
+		p.apply(out.Header)
+	}
 	if up := out.Header["Upgrade"]; up != nil && !h.upgradable(up) {
 		// The server may ignore an upgrade. One to h2c would be a way around
 		// everything that is checked here.
@@ -172,12 +189,12 @@ func (h *handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 		switch {
 		case errors.As(err, &network) && network.Timeout():
 			h.proxy.Metrics.refuse("slow_body")
-			x.fail(http.StatusRequestTimeout, "the request's body did not arrive in time")
-		case errors.Is(err, errFraming):
+			x.fail(http.StatusRequestTimeout, slowBody)
+		case errors.Is(err, http1.ErrFraming):
 			x.fail(http.StatusBadRequest, err.Error())
 		default:
 			h.proxy.Metrics.refuse("broken_body")
-			x.fail(http.StatusBadRequest, "the request's body broke off")
+			x.fail(http.StatusBadRequest, brokenBody)
 		}
 	case x.r.Context().Err() != nil:
 		x.code = statusClientGone
@@ -227,8 +244,18 @@ func (x *exchange) fail(code int, text string) {
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	x.WriteHeader(code)
-	fmt.Fprintf(x, "%d %s: %s\n", code, http.StatusText(code), text)
+	io.WriteString(x, failure(code, text))
 }
+
+func failure(code int, text string) string {
+	return fmt.Sprintf("%d %s: %s\n", code, http.StatusText(code), text)
+}
+
+// What a client is told whose request did not come whole.
+const (
+	slowBody   = "the request's body did not arrive in time"
+	brokenBody = "the request's body broke off"
+)
 
 // hangUp ends the connection with this answer. In HTTP/2 other requests go on
 // beside it.
@@ -250,7 +277,8 @@ func (x *exchange) WriteHeader(code int) {
 	}
 	if x.code == 0 {
 		x.code = code
-		if x.guard != nil && (!x.guard.answered() || x.proxy.draining.Load()) {
+		http1.AsIs(x.Header())
+		if x.guard != nil && (!x.guard.Answered() || x.proxy.draining.Load()) {
 			x.hangUp()
 		}
 	}
@@ -304,7 +332,7 @@ func (x *exchange) done() {
 		code = http.StatusOK // a handler that wrote nothing
 	}
 	x.proxy.inFlight.Add(-1)
-	x.proxy.Metrics.answered(strconv.Itoa(code), time.Since(x.began))
+	x.proxy.Metrics.answered(code, time.Since(x.began))
 }
 
 // prefixed is a connection of which the beginning was read already.
@@ -372,7 +400,7 @@ func (b *body) failure() error {
 func (b *body) forwardTrailers(in *http.Request) http.Header {
 	out := make(http.Header, len(in.Trailer))
 	for name := range in.Trailer {
-		if !dropped(name) {
+		if !http1.Dropped(name) {
 			out[name] = nil
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
@@ -35,6 +36,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	defer stop()
 	has := available()
 	collectWithin(has.memory)
+	pace(has.memory)
 	asked := cfg
 	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
 		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
@@ -46,6 +48,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		return err
 	}
 	proxy := cfg.proxy(certificates, p.Log, metrics)
+	proxy.Loops = loopsToRun()
 	app := &AppCheck{
 		Dial:     func(ctx context.Context) (net.Conn, error) { return dialLocal(ctx, proxy.Forward) },
 		Interval: cfg.AppCheckInterval,
@@ -75,9 +78,20 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	return p.Serve(ctx, ln, proxy)
 }
 
-// listen does without multipath TCP: see deafen.
+// loopsToRun is one for each processor. Go gets one more to run its goroutines
+// on, handshakes above all, so that a loop under load may wait for its next event
+// without giving up its own.
+func loopsToRun() int {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + 1)
+	return n
+}
+
+// listen does without multipath TCP: see deafen. Keep-alive probes are set on
+// the listener, from which the kernel hands them down: to set them on each
+// connection takes four system calls.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var config net.ListenConfig
+	config := net.ListenConfig{KeepAlive: -1, Control: inherit}
 	config.SetMultipathTCP(false)
 	return config.Listen(ctx, "tcp", addr)
 }

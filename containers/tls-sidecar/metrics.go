@@ -1,6 +1,9 @@
 package main
 
 import (
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +20,7 @@ type Metrics struct {
 	requests    *prometheus.CounterVec
 	request     prometheus.Histogram
 	inFlight    prometheus.Gauge
+	fast        prometheus.Counter
 	refused     *prometheus.CounterVec
 	bytes       *prometheus.CounterVec
 	appErrors   *prometheus.CounterVec
@@ -25,6 +29,13 @@ type Metrics struct {
 	reloads     *prometheus.CounterVec
 	reloadOK    prometheus.Gauge
 	reloadTime  prometheus.Gauge
+
+	// Series that every connection counts in, found once.
+	accepts        prometheus.Counter
+	good12, good13 func() prometheus.Counter // of handshakes, by version: not there before the first
+	in, out        func(float64)
+
+	codes [600]atomic.Pointer[prometheus.Counter] // series of requests, for each answer to find its own at once
 }
 
 // NewMetrics registers them with reg.
@@ -53,10 +64,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		requests:    counter("requests_total", "Requests answered, by status code; 499 is a client that left.", "code"),
 		request:     histogram("request_seconds", "Duration of requests, from their head to the end of the answer.", prometheus.DefBuckets),
 		inFlight:    gauge("requests_in_flight", "Requests being answered now, upgraded connections among them."),
-		refused:     counter("requests_refused_total", "Requests that were not passed on to the app, by reason.", "reason"),
-		bytes:       counter("bytes_total", "Bytes on the wire, TLS included, by direction (in is from clients).", "direction"),
-		appErrors:   counter("upstream_errors_total", "Failures between the sidecar and the app, by reason.", "reason"),
-		appUp:       gauge("app_up", "1 if the app's port accepted the last check."),
+		fast: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tls_sidecar_fast_requests_total",
+			Help: "Requests of requests_total that were forwarded on the fast path.",
+		}),
+		refused:   counter("requests_refused_total", "Requests that were not passed on to the app, by reason.", "reason"),
+		bytes:     counter("bytes_total", "Bytes on the wire, TLS included, by direction (in is from clients).", "direction"),
+		appErrors: counter("upstream_errors_total", "Failures between the sidecar and the app, by reason.", "reason"),
+		appUp:     gauge("app_up", "1 if the app's port accepted the last check."),
 		notAfter: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tls_sidecar_certificate_not_after_seconds",
 			Help: "Unix time at which a certificate that is served expires.",
@@ -65,7 +80,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reloadOK:   gauge("last_reload_success", "1 if the last reload, or the start, was good."),
 		reloadTime: gauge("last_reload_success_timestamp_seconds", "Unix time of the last good reload."),
 	}
-	reg.MustRegister(m.notAfter)
+	reg.MustRegister(m.notAfter, m.fast)
 	m.start()
 	return m
 }
@@ -81,7 +96,10 @@ func (m *Metrics) start() {
 	for _, reason := range []string{"dial", "timeout", "broken"} {
 		m.appErrors.WithLabelValues(reason)
 	}
-	m.connections.WithLabelValues()
+	m.accepts = m.connections.WithLabelValues()
+	m.in, m.out = m.bytes.WithLabelValues("in").Add, m.bytes.WithLabelValues("out").Add
+	m.good12 = sync.OnceValue(func() prometheus.Counter { return m.handshakes.WithLabelValues("ok", "1.2") })
+	m.good13 = sync.OnceValue(func() prometheus.Counter { return m.handshakes.WithLabelValues("ok", "1.3") })
 	m.reloadOK.Set(1)
 	m.reloadTime.SetToCurrentTime()
 }
@@ -91,12 +109,12 @@ func (m *Metrics) directions() (in, out func(float64)) {
 	if m == nil {
 		return func(float64) {}, func(float64) {}
 	}
-	return m.bytes.WithLabelValues("in").Add, m.bytes.WithLabelValues("out").Add
+	return m.in, m.out
 }
 
 func (m *Metrics) accepted() {
 	if m != nil {
-		m.connections.WithLabelValues().Inc()
+		m.accepts.Inc()
 		m.active.Inc()
 	}
 }
@@ -117,10 +135,16 @@ func (m *Metrics) shook(result, version string, took time.Duration) {
 	if m == nil {
 		return
 	}
-	m.handshakes.WithLabelValues(result, version).Inc()
-	if result == "ok" {
-		m.handshake.Observe(took.Seconds())
+	switch {
+	case result != "ok":
+		m.handshakes.WithLabelValues(result, version).Inc()
+		return
+	case version == "1.3":
+		m.good13().Inc()
+	default:
+		m.good12().Inc()
 	}
+	m.handshake.Observe(took.Seconds())
 }
 
 func (m *Metrics) began() {
@@ -129,11 +153,35 @@ func (m *Metrics) began() {
 	}
 }
 
-func (m *Metrics) answered(code string, took time.Duration) {
+func (m *Metrics) answered(code int, took time.Duration) {
+	if m == nil {
+		return
+	}
+	m.inFlight.Dec()
+	m.request.Observe(took.Seconds())
+	if code < 0 || code >= len(m.codes) {
+		m.requests.WithLabelValues(strconv.Itoa(code)).Inc()
+		return
+	}
+	series := m.codes[code].Load()
+	if series == nil { // the first of its kind
+		c := m.requests.WithLabelValues(strconv.Itoa(code))
+		series = &c
+		m.codes[code].Store(series)
+	}
+	(*series).Inc()
+}
+
+func (m *Metrics) wasFast() {
+	if m != nil {
+		m.fast.Inc()
+	}
+}
+
+// undone takes back a began: it will be said again.
+func (m *Metrics) undone() {
 	if m != nil {
 		m.inFlight.Dec()
-		m.requests.WithLabelValues(code).Inc()
-		m.request.Observe(took.Seconds())
 	}
 }
 

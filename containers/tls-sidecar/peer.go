@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -46,13 +47,28 @@ func peerOf(c *x509.Certificate) *peer {
 }
 
 // apply leaves out what the certificate does not say. A nil peer says nothing.
-func (p *peer) apply(set func(name, value string)) {
+func (p *peer) apply(out http.Header) {
 	if p == nil {
 		return
 	}
 	for _, h := range p.headers {
-		set(h[0], h[1])
+		if h[1] != "" {
+			out[h[0]] = []string{h[1]}
+		}
 	}
+}
+
+// lines are the same as header lines.
+func (p *peer) lines() (text []byte) {
+	if p == nil {
+		return nil
+	}
+	for _, h := range p.headers {
+		if h[1] != "" {
+			text = append(text, h[0]+": "+h[1]+"\r\n"...)
+		}
+	}
+	return text
 }
 
 // xfcc is Envoy's header.

@@ -12,6 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"distlab/containers/internal/fastpath"
+	"distlab/containers/internal/http1"
 )
 
 // Proxy takes TLS off connections and passes what is inside on to an app on
@@ -25,6 +28,8 @@ type Proxy struct {
 	TCP            bool           // pass bytes on as they are, instead of HTTP
 	SendProxy      bool           // TCP: begin with a PROXY protocol v2 header
 	TrustedProxies []netip.Prefix // HTTP: who may say for whom it asks
+	Careful        bool           // no event loops
+	Loops          int            // event loops; 0 is one for each processor
 	Upgrades       []string       // HTTP: protocols that a connection may be upgraded to; nil is websocket only
 
 	Limits  Limits
@@ -36,8 +41,10 @@ type Proxy struct {
 	AppFailed func(error)
 
 	once     sync.Once
-	http     *http.Server // nil in TCP mode
-	toHTTP   *queue       // connections that have shaken hands, for http
+	http     *http.Server   // nil in TCP mode
+	fast     *fastpath.Path // nil: there is none
+	toHTTP   *queue         // connections that have shaken hands, for http
+	loops    *loops         // TCP mode; nil: there are none
 	draining atomic.Bool
 	closed   atomic.Bool
 	accepted atomic.Int64
@@ -76,10 +83,16 @@ func (p *Proxy) init() {
 		if p.Log == nil {
 			p.Log = slog.New(slog.DiscardHandler)
 		}
+		if p.TCP && !p.Careful {
+			p.loops = p.newLoops()
+		}
 		if !p.TCP {
 			p.toHTTP = newQueue()
 			p.http = p.newHTTPServer()
 			go p.http.Serve(p.toHTTP)
+			if !p.Careful {
+				p.fast = p.newFastPath()
+			}
 		}
 	})
 }
@@ -154,6 +167,12 @@ func (p *Proxy) admit(conn net.Conn, config *tls.Config) {
 	p.accepted.Add(1)
 	p.Metrics.accepted()
 	in, out := p.Metrics.directions()
+	switch {
+	case p.fast != nil:
+		conn = fastpath.NewSocket(conn)
+	case p.loops != nil:
+		conn = newSocket(conn)
+	}
 	wire := &wireConn{Conn: conn, in: in, out: out, released: p.release, fresh: &p.fresh}
 	p.fresh.Add(1)
 	var idlest *wireConn
@@ -230,16 +249,16 @@ func (p *Proxy) serve(wire *wireConn, config *tls.Config) {
 		p.relay(wire, conn)
 		return
 	}
+	if conn.ConnectionState().NegotiatedProtocol != "h2" && p.takeFast(wire, conn) {
+		return
+	}
 	wire.stall.Store(int64(p.Limits.Send))
 	if conn.ConnectionState().NegotiatedProtocol == "h2" {
 		wire.settle() // at the end, GOAWAY tells it in order
 		p.toHTTP.put(conn)
 		return
 	}
-	p.toHTTP.put(&guardConn{Conn: conn, wire: wire, refused: func(reason framingError) {
-		p.Log.Debug("request refused", "remote", wire.RemoteAddr().String(), "reason", string(reason))
-		p.Metrics.refuse("framing")
-	}})
+	p.toHTTP.put(p.guard(wire, conn))
 }
 
 // handshake is false if the connection is gone.
@@ -260,7 +279,7 @@ func (p *Proxy) handshake(wire *wireConn, conn *tls.Conn) bool {
 	if result == "plain_http" && !p.TCP {
 		io.WriteString(wire, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"+
 			"this port speaks HTTPS: use https://\n")
-		wire.linger(lingers)
+		wire.linger(http1.Lingers)
 	}
 	wire.Close()
 	return false

@@ -30,6 +30,12 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		took := time.Since(began)
 		return p.open() == 0 || took > grace && p.fresh.Load() == 0 || took > freshGraces*grace
 	})
+	if p.fast != nil {
+		p.fast.CloseIdle()
+		if err := p.await(ctx, func() bool { return p.fast.Clients() == 0 }); err != nil {
+			return err
+		}
+	}
 	if err := p.http.Shutdown(ctx); err != nil {
 		return err
 	}
@@ -95,6 +101,9 @@ func (p *Proxy) Close() error {
 		ln.Close()
 	}
 	p.mu.Unlock()
+	if p.fast != nil {
+		p.fast.Close()
+	}
 	if p.http != nil {
 		p.http.Close()
 		p.toHTTP.Close()
@@ -102,5 +111,6 @@ func (p *Proxy) Close() error {
 	for _, c := range conns {
 		c.Close()
 	}
+	p.loops.close() // after these: what was posted first is done first
 	return nil
 }

@@ -17,6 +17,22 @@ import (
 // end of one direction is passed on as such: a client that has said all may
 // still wait for the answer.
 func (p *Proxy) relay(wire *wireConn, client *tls.Conn) {
+	var preface []byte
+	if p.SendProxy {
+		var err error
+		if preface, err = proxyHeader(wire, client.ConnectionState()); err != nil {
+			p.appFailed("", err)
+			client.Close()
+			return
+		}
+	}
+	if !p.loops.take(wire, client, preface) {
+		p.relayHere(client, preface)
+	}
+}
+
+// relayHere does without a loop: two goroutines.
+func (p *Proxy) relayHere(client *tls.Conn, preface []byte) {
 	p.inFlight.Add(1)
 	defer p.inFlight.Add(-1)
 	defer client.Close()
@@ -26,12 +42,8 @@ func (p *Proxy) relay(wire *wireConn, client *tls.Conn) {
 		return
 	}
 	defer app.Close()
-	if p.SendProxy {
-		header, err := proxyHeader(wire, client.ConnectionState())
-		if err == nil {
-			_, err = app.Write(header)
-		}
-		if err != nil {
+	if len(preface) > 0 {
+		if _, err := app.Write(preface); err != nil {
 			p.appFailed("", err)
 			return
 		}

@@ -47,7 +47,28 @@ func inTCPMode(edit func(*Proxy)) func(*Proxy) {
 	}
 }
 
-func TestTCPSameBytes(t *testing.T) {
+type tcpMode func(edit func(*Proxy)) func(*Proxy)
+
+// bothWays runs a test on the event loops, and on the goroutines that do without
+// them.
+func bothWays(t *testing.T, f func(t *testing.T, inTCPMode tcpMode)) {
+	for name, careful := range map[string]bool{"loops": false, "goroutines": true} {
+		t.Run(name, func(t *testing.T) {
+			f(t, func(edit func(*Proxy)) func(*Proxy) {
+				return inTCPMode(func(p *Proxy) {
+					p.Careful = careful
+					if edit != nil {
+						edit(p)
+					}
+				})
+			})
+		})
+	}
+}
+
+func TestTCPSameBytes(t *testing.T) { bothWays(t, testTCPSameBytes) }
+
+func testTCPSameBytes(t *testing.T, inTCPMode tcpMode) {
 	app := startTCPApp(t, func(c *net.TCPConn) { io.Copy(c, c) })
 	s := start(t, app, inTCPMode(nil))
 	data := make([]byte, 5<<20)
@@ -70,7 +91,9 @@ func TestTCPSameBytes(t *testing.T) {
 }
 
 // TestHalfClose: who has said all may still listen, on both sides.
-func TestHalfClose(t *testing.T) {
+func TestHalfClose(t *testing.T) { bothWays(t, testHalfClose) }
+
+func testHalfClose(t *testing.T, inTCPMode tcpMode) {
 	t.Run("client first", func(t *testing.T) {
 		app := startTCPApp(t, func(c *net.TCPConn) {
 			question, _ := io.ReadAll(c) // to the end, or for ever
@@ -113,7 +136,9 @@ func TestHalfClose(t *testing.T) {
 }
 
 // TestHalfCloseKeepsTalking: the limit is on silence, not on the time.
-func TestHalfCloseKeepsTalking(t *testing.T) {
+func TestHalfCloseKeepsTalking(t *testing.T) { bothWays(t, testHalfCloseKeepsTalking) }
+
+func testHalfCloseKeepsTalking(t *testing.T, inTCPMode tcpMode) {
 	t.Parallel()
 	const words = 30
 	app := startTCPApp(t, func(c *net.TCPConn) {
@@ -133,7 +158,9 @@ func TestHalfCloseKeepsTalking(t *testing.T) {
 	}
 }
 
-func TestTCPEnds(t *testing.T) {
+func TestTCPEnds(t *testing.T) { bothWays(t, testTCPEnds) }
+
+func testTCPEnds(t *testing.T, inTCPMode tcpMode) {
 	t.Run("app away", func(t *testing.T) {
 		ln := must(net.Listen("tcp", "127.0.0.1:0"))
 		ln.Close()
@@ -171,7 +198,9 @@ func TestTCPEnds(t *testing.T) {
 	})
 }
 
-func TestProxyProtocol(t *testing.T) {
+func TestProxyProtocol(t *testing.T) { bothWays(t, testProxyProtocol) }
+
+func testProxyProtocol(t *testing.T, inTCPMode tcpMode) {
 	headers := make(chan *proxyproto.Header, 1)
 	app := startTCPApp(t, func(c *net.TCPConn) {
 		r := bufio.NewReader(c)
