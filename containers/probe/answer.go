@@ -96,6 +96,25 @@ type inFlight struct {
 	Count int    `json:"count"`
 }
 
+// opened is the line of `probe idle` when all its connections are open.
+type opened struct {
+	Event string `json:"event"`
+	Count int    `json:"count"`
+}
+
+// closedAnswer is what `probe handshakes`, `probe transfer` and `probe idle` print at their end, as the event "result".
+type closedAnswer struct {
+	Event       string            `json:"event"`
+	Connections int               `json:"connections"`
+	Done        int               `json:"done"`
+	Bytes       int64             `json:"bytes"`
+	Errors      map[errorKind]int `json:"errors"`
+	First       []string          `json:"first"`
+	Seconds     float64           `json:"seconds"`
+	CPU         float64           `json:"cpu_seconds"`
+	Latency     latency           `json:"latency"`
+}
+
 func (a *tlsAnswer) describe(cs tls.ConnectionState) {
 	a.Handshake = true
 	a.Version = strings.TrimPrefix(tls.VersionName(cs.Version), "TLS ")

@@ -45,6 +45,9 @@ var verbs = []struct {
 	{"tls", "[flags] HOST:PORT: one handshake", runTLS},
 	{"load", "-rate N -duration D [flags] URL...: requests at a fixed rate", runLoad},
 	{"flight", "-n N [flags] URL: requests in flight at once", runFlight},
+	{"handshakes", "-connections N -duration D [flags] HOST:PORT: as many full handshakes as the peer can make", runHandshakes},
+	{"transfer", "-connections N -duration D -down BYTES [flags] URL: large bodies, as fast as they go", runTransfer},
+	{"idle", "-n N [flags] HOST:PORT: connections that are used once and kept open", runIdle},
 }
 
 func main() {

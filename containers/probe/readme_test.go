@@ -31,6 +31,7 @@ func TestReadmeFields(t *testing.T) {
 		{"load", loadAnswer{}},
 		{"latency", latency{}},
 		{"buckets", bucket{}},
+		{"handshakes", closedAnswer{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if len(tables) == 0 {
