@@ -5,12 +5,16 @@ import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
 	"distlab/labs/adapter/slowlog"
+	"distlab/labs/ambassador/shard"
+	"distlab/labs/ambassador/split"
 	"distlab/labs/sidecar/tls"
 )
 
 // Catalog is every lab. A test holds that no folder is forgotten.
 var Catalog = []check.Lab{
 	tls.Lab,
+	shard.Lab,
+	split.Lab,
 	slowlog.Lab,
 	health.Lab,
 }

@@ -9,7 +9,7 @@ import (
 	"distlab/lab/check"
 )
 
-// Two things that can be wrong with a server that answers. Each statement can be repeated: what was left by a run that
+// What can be wrong with a server that answers. Each statement can be repeated: what was left by a run that
 // was cut off is undone by the next.
 var (
 	tableAway = trouble{
@@ -22,6 +22,11 @@ var (
 		undo: "SET GLOBAL read_only = OFF",
 		look: "SELECT @@GLOBAL.read_only",
 	}
+	otherPassword = trouble{
+		do:   "ALTER USER health@'%' IDENTIFIED BY 'an0ther-one'",
+		undo: "ALTER USER health@'%' IDENTIFIED BY 's3cret-of-health'",
+		look: "SELECT SHA2(authentication_string, 256) FROM mysql.user WHERE user = 'health'",
+	}
 )
 
 // trouble is made and undone with SQL, and seen with it, too: that is its receipt.
@@ -30,10 +35,12 @@ type trouble struct{ do, undo, look string }
 // make makes it, and says how it was seen. The server must answer before and after. heal must be called.
 func (t trouble) make(ctx context.Context, s *check.Stack) (receipt string, heal func() error, err error) {
 	heal = func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
-		_, err := sql(ctx, s, t.undo)
-		return err
+		return check.Wait(ctx, "the server to be as before", func(ctx context.Context) error { // it may be starting
+			_, err := sql(ctx, s, t.undo)
+			return err
+		})
 	}
 	if _, err := sql(ctx, s, t.undo); err != nil {
 		return "", heal, err
@@ -67,7 +74,19 @@ func queryFails(ctx context.Context, s *check.Stack) (res check.Result, err erro
 	if err != nil {
 		return res, err
 	}
-	res, err = refused(ctx, s, "1146")
+	res, err = refused(ctx, s, "1146", soonWithin)
+	return res.Because("%s", receipt), err
+}
+
+// loginRefused changes the user's password in the server, not in the adapter. It holds a connection open, and must find out
+// all the same: clients have to log in.
+func loginRefused(ctx context.Context, s *check.Stack) (res check.Result, err error) {
+	receipt, heal, err := otherPassword.make(ctx, s)
+	defer func() { err = first(err, heal()) }()
+	if err != nil {
+		return res, err
+	}
+	res, err = refused(ctx, s, "login refused", soonWithin+connMaxAge)
 	return res.Because("%s", receipt), err
 }
 
@@ -78,12 +97,17 @@ func readOnly(ctx context.Context, s *check.Stack) (res check.Result, err error)
 	if err != nil {
 		return res, err
 	}
-	res, err = refused(ctx, s, "read-only")
+	res, err = refused(ctx, s, "read-only", soonWithin)
 	return res.Because("%s", receipt), err
 }
 
-// twoQuestions asks both of a server that should get no clients and must not be restarted.
+// twoQuestions asks both of a server that should get no clients and must not be restarted. The restarter looks on for
+// longer than it would take.
 func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err error) {
+	was, err := s.State(ctx, database)
+	if err != nil {
+		return res, err
+	}
 	receipt, heal, err := noWrites.make(ctx, s)
 	defer func() { err = first(err, heal()) }()
 	if err != nil {
@@ -93,12 +117,24 @@ func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err er
 	if err != nil {
 		return res, err
 	}
+	before, err := askOrchestrator(ctx, s)
+	if err != nil {
+		return res, err
+	}
 	// Each time a check of its own, not the answer of the one before.
-	const rounds = 2 * fall
-	alive, counted := 0, -1
-	for range rounds {
+	const rounds, probed = 2 * fall, 2*threshold + 1
+	alive, asked, counted, restarted := 0, 0, -1, false
+	for !restarted {
 		var a answer
+		var o orchestrator
 		if err := check.Wait(ctx, "the next check", func(ctx context.Context) (err error) {
+			is, err := s.State(ctx, database)
+			if restarted = err == nil && is.StartedAt.After(was.StartedAt); restarted || err != nil {
+				return err
+			}
+			if o, err = askOrchestrator(ctx, s); err != nil {
+				return err
+			}
 			if a, err = ask(ctx, s, "/livez"); err == nil && a.Successes-a.Failures == counted {
 				err = fmt.Errorf("the answer is still that of the check before")
 			}
@@ -106,13 +142,21 @@ func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err er
 		}); err != nil {
 			return res, err
 		}
+		if restarted {
+			break
+		}
 		counted = a.Successes - a.Failures
+		asked++
 		if a.Code == http.StatusOK {
 			alive++
 		}
+		if asked >= rounds && o.Probes-before.Probes >= probed {
+			break
+		}
 	}
-	res = check.Decide(w.took >= 0 && alive == rounds, "/readyz 503 %v, /livez 200 in %d of %d checks meanwhile", w, alive, rounds)
-	return res.Want("503 and 200").Of(rounds+1).Because("%s", receipt).Because("readiness: %s", w.last.Reason), nil
+	ok := w.took >= 0 && alive == asked && asked >= rounds && !restarted
+	res = check.Decide(ok, "/readyz 503 %v, /livez 200 in %d of %d checks meanwhile, restarted: %t", w, alive, asked, restarted)
+	return res.Want("503 and 200, not restarted").Of(asked+1).Because("%s", receipt).Because("readiness: %s", w.last.Reason), nil
 }
 
 func first(errs ...error) error {

@@ -2,7 +2,10 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -53,7 +56,7 @@ func healthy(ctx context.Context, s *check.Stack) (check.Result, error) {
 // probes a second, and for how long.
 const (
 	probes    = 1000
-	probesFor = 5 * time.Second
+	probesFor = 3 * time.Second
 )
 
 // cheap has a thousand probes a second ask the adapter, and counts with the server's own counter what came of them.
@@ -92,4 +95,71 @@ func cheap(ctx context.Context, s *check.Stack) (check.Result, error) {
 	res := check.Decide(queries <= most, "%d queries for %d probes in %.1f s", queries, a.Requests, window.Seconds())
 	return res.Want("at most %d: one in each %v", most, cacheTTL).Of(a.Requests).
 		Because("probes: p50 %.4f s, p99 %.4f s", a.Latency.P50, a.Latency.P99), nil
+}
+
+// agentLine is what HAProxy's agent-check would read.
+func agentLine(ctx context.Context, s *check.Stack) (string, error) {
+	addr, err := s.Address(ctx, pod, agentPort)
+	if err != nil {
+		return "", err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * timeout))
+	line, err := io.ReadAll(conn)
+	return strings.TrimSpace(string(line)), err
+}
+
+// maintenance is switched on and off with signals. Both HTTP questions and HAProxy's are asked before, during and after.
+func maintenance(ctx context.Context, s *check.Stack) (check.Result, error) {
+	if res, ok, err := ready(ctx, s); !ok {
+		return res, err
+	}
+	var said []string
+	look := func(ctx context.Context) (string, error) {
+		alive, err := ask(ctx, s, "/livez")
+		if err != nil {
+			return "", err
+		}
+		will, err := ask(ctx, s, "/readyz")
+		if err != nil {
+			return "", err
+		}
+		line, err := agentLine(ctx, s)
+		return fmt.Sprintf("/livez %d, /readyz %d %s, agent %q", alive.Code, will.Code, will.Status, line), err
+	}
+	see := func(ctx context.Context) (string, error) {
+		text, err := look(ctx)
+		said = append(said, text)
+		return text, err
+	}
+	f, err := s.Signal(ctx, adapter, "SIGUSR1", see, check.Back("SIGUSR2"))
+	if err != nil {
+		return check.Result{}, err
+	}
+	before, during := said[0], said[len(said)-1]
+	if err := f.Heal(ctx); err != nil {
+		return check.Result{}, err
+	}
+	// HAProxy keeps a "maint" until it is told "ready", so that this is said once maintenance was.
+	const well, away, again = `/livez 200, /readyz 200 up, agent "up 100%"`, `/livez 200, /readyz 503 maintenance, agent "maint"`,
+		`/livez 200, /readyz 200 up, agent "up ready 100%"`
+	var after string
+	patience, cancel := context.WithTimeout(ctx, upWithin)
+	defer cancel()
+	_ = check.Wait(patience, "the end of maintenance", func(ctx context.Context) (err error) {
+		if after, err = look(ctx); err == nil && after != again {
+			err = errors.New(after)
+		}
+		return err
+	})
+	if ctx.Err() != nil {
+		return check.Result{}, context.Cause(ctx)
+	}
+	ok := (before == well || before == again) && during == away && after == again
+	return check.Decide(ok, "%s; then %s", during, after).Want("%s; then %s", away, again).Of(3).Because("before: %s", before), nil
 }
