@@ -38,6 +38,7 @@ type Lab struct {
 	Name     string // family/name, the folder under labs/
 	Claims   []Claim
 	Variants []Variant
+	Bench    *Bench // what `lab bench` compares; nil for a lab that has nothing to compare with
 }
 
 // Claim is one sentence about the running lab, decided by a measurement.
@@ -90,6 +91,11 @@ func (l Lab) Validate() error {
 	}
 	if len(l.Claims) == 0 {
 		return fmt.Errorf("lab %s: no claims", l.Name)
+	}
+	if l.Bench != nil {
+		if err := l.Bench.Validate(); err != nil {
+			return fmt.Errorf("lab %s: %w", l.Name, err)
+		}
 	}
 	seen := map[string]bool{}
 	for _, c := range l.Claims {

@@ -73,7 +73,7 @@ const (
 	ActKill       ActionKind = "kill"       // SIGKILL; undone by a start
 	ActPause      ActionKind = "pause"      // frozen; undone by unpause
 	ActDisconnect ActionKind = "disconnect" // off Network; undone by a reconnect with its old names
-	ActSignal     ActionKind = "signal"     // Signal to the main process; a container that it stopped is started again
+	ActSignal     ActionKind = "signal"     // Signal to the main process; undone by the signal Back, and a start where it ended the container
 	ActWrite      ActionKind = "write"      // Files into the container; undone by writing what was there before
 )
 
@@ -81,6 +81,7 @@ const (
 type Action struct {
 	Kind    ActionKind        `json:"kind"`
 	Signal  string            `json:"signal,omitempty"`  // for ActSignal: SIGHUP, …
+	Back    string            `json:"back,omitempty"`    // for ActSignal: the signal that undoes it: SIGCONT, …
 	Network string            `json:"network,omitempty"` // for ActDisconnect: its name in the compose file
 	Grace   time.Duration     `json:"grace,omitempty"`   // for ActStop, in nanoseconds; zero is the engine's 10 s
 	Files   map[string][]byte `json:"files,omitempty"`   // for ActWrite: absolute path to content

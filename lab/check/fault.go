@@ -52,6 +52,9 @@ func Replica(n int) FaultOption { return func(f *Fault) { f.container.Number = n
 // Grace is how long a stop waits before it kills, in place of the engine's 10 s.
 func Grace(d time.Duration) FaultOption { return func(f *Fault) { f.action.Grace = d } }
 
+// Back is the signal that undoes a Signal: SIGCONT for SIGSTOP. Without one a container that the signal ended is started.
+func Back(signal string) FaultOption { return func(f *Fault) { f.action.Back = signal } }
+
 // Stop sends the stop signal and waits until the container is gone. Heal starts it again.
 func (s *Stack) Stop(ctx context.Context, service string, opts ...FaultOption) (*Fault, error) {
 	return s.inject(ctx, service, Action{Kind: ActStop}, opts)

@@ -231,26 +231,43 @@ func TestSlowEffect(t *testing.T) {
 	})
 }
 
-// TestGrace: how long a stop waits reaches the engine, when it is done and when it is undone.
-func TestGrace(t *testing.T) {
-	f := newFake()
-	var done, undone Action
-	f.do = func(a Action) error {
-		done, f.status["web-1"] = a, "exited"
-		return nil
-	}
-	f.undo = func(_ context.Context, a Action) error {
-		undone = a
-		return nil
-	}
-	got := judge(t, t.Context(), f, func(ctx context.Context, s *Stack) (Result, error) {
-		if _, err := s.Stop(ctx, "web", Grace(3*time.Second)); err != nil {
-			return Result{}, err
+// TestOptionsReachTheEngine: how long a stop waits, and what takes a signal back, when it is done and when it is undone.
+func TestOptionsReachTheEngine(t *testing.T) {
+	looks := 0
+	count := func(context.Context) (string, error) { looks++; return fmt.Sprint(looks), nil }
+	for _, c := range []struct {
+		inject func(ctx context.Context, s *Stack) (*Fault, error)
+		want   Action
+	}{
+		{
+			func(ctx context.Context, s *Stack) (*Fault, error) { return s.Stop(ctx, "web", Grace(3*time.Second)) },
+			Action{Kind: ActStop, Grace: 3 * time.Second},
+		},
+		{
+			func(ctx context.Context, s *Stack) (*Fault, error) {
+				return s.Signal(ctx, "web", "SIGSTOP", count, Back("SIGCONT"))
+			},
+			Action{Kind: ActSignal, Signal: "SIGSTOP", Back: "SIGCONT"},
+		},
+	} {
+		f := newFake()
+		var done, undone Action
+		f.do = func(a Action) error {
+			done, f.status["web-1"] = a, "exited"
+			return nil
 		}
-		return pass(ctx, s)
-	})
-	want := Action{Kind: ActStop, Grace: 3 * time.Second}
-	if diff := cmp.Diff([]Action{want, want}, []Action{done, undone}); diff != "" || got.Verdict != Pass {
-		t.Errorf("%s: %s", got.Verdict, diff)
+		f.undo = func(_ context.Context, a Action) error {
+			undone = a
+			return nil
+		}
+		got := judge(t, t.Context(), f, func(ctx context.Context, s *Stack) (Result, error) {
+			if _, err := c.inject(ctx, s); err != nil {
+				return Result{}, err
+			}
+			return pass(ctx, s)
+		})
+		if diff := cmp.Diff([]Action{c.want, c.want}, []Action{done, undone}); diff != "" || got.Verdict != Pass {
+			t.Errorf("%s: %s", got.Verdict, diff)
+		}
 	}
 }

@@ -108,6 +108,19 @@ type Bucket struct {
 	Count int     `json:"count"`
 }
 
+// ClosedAnswer is what the loads of the closed model print at their end: `probe handshakes`, `probe transfer` and
+// `probe idle`, with which comparisons are made.
+type ClosedAnswer struct {
+	Connections int               `json:"connections"`
+	Done        int               `json:"done"`
+	Bytes       int64             `json:"bytes"`
+	Errors      map[ErrorKind]int `json:"errors"`
+	First       []string          `json:"first"`
+	Seconds     float64           `json:"seconds"`
+	CPU         float64           `json:"cpu_seconds"`
+	Latency     Latency           `json:"latency"`
+}
+
 // event is a line of a probe's output: what happened, or the answer.
 type event struct {
 	Event string `json:"event"` // started, in-flight, result

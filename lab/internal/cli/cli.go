@@ -153,7 +153,7 @@ Exit codes: 0 all as asked, 1 a claim failed, 2 inconclusive, 3 could not run, 6
 		return usagef("see: "+cmd.CommandPath()+" --help", "%v", err)
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(a.list(), a.explain(), a.up(), a.verify(), a.test(), a.down(), a.status(), a.logs(),
+	root.AddCommand(a.list(), a.explain(), a.up(), a.verify(), a.test(), a.bench(), a.down(), a.status(), a.logs(),
 		a.build(), a.images(), a.doctor(), a.gc(), a.version())
 	root.SetHelpCommand(help(root))
 	completion(root)
@@ -164,7 +164,7 @@ Exit codes: 0 all as asked, 1 a claim failed, 2 inconclusive, 3 could not run, 6
 }
 
 var verbs = []string{
-	"list", "explain", "up", "verify", "test", "down", "status", "logs", "build", "images",
+	"list", "explain", "up", "verify", "test", "bench", "down", "status", "logs", "build", "images",
 	"doctor", "gc", "completion", "version", "help",
 }
 

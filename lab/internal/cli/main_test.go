@@ -34,6 +34,14 @@ func catalog() []check.Lab {
 			Variants: []check.Variant{
 				{Name: "open", Says: "the service listens on every address", Breaks: []string{"plaintext-closed"}},
 			},
+			Bench: &check.Bench{
+				Says:     "two of a kind",
+				Subjects: []check.Subject{{Name: "ours", Service: "app", Role: check.Ours, Says: "as it is"}},
+				Workloads: []check.Workload{
+					{ID: "small", Says: "small answers", Load: check.Wrk{Connections: 1}, Targets: []check.Target{{Subject: "ours", At: "http://app:80/"}}},
+					{ID: "download", Says: "a large one", Load: check.Transfer{Connections: 1, Down: 1}, Targets: []check.Target{{Subject: "ours", At: "http://app:80/"}}},
+				},
+			},
 		},
 		{Name: "sidecar/split", Claims: []check.Claim{{ID: "half", Says: "each side gets half", Measure: measure}}},
 		{Name: "ambassador/split", Claims: []check.Claim{{ID: "half", Says: "each side gets half", Measure: measure}}},

@@ -20,8 +20,15 @@ func (p *Project) Lint() error {
 	say := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		lintService(p.Services[name], say)
+		if !p.Bench {
+			lintHealth(p.Services[name], say)
+		}
 	}
-	p.lintMeta(say)
+	if p.Bench {
+		p.lintBench(say)
+	} else {
+		p.lintMeta(say)
+	}
 	p.lintWritten(say)
 	if len(errs) == 0 {
 		return nil
@@ -44,8 +51,26 @@ func lintService(s types.ServiceConfig, say func(string, ...any)) {
 	}
 	if ours(s.Image) {
 		lintOurs(s, say)
-	} else if s.HealthCheck == nil || s.HealthCheck.Disable {
+	}
+}
+
+func lintHealth(s types.ServiceConfig, say func(string, ...any)) {
+	if !ours(s.Image) && (s.HealthCheck == nil || s.HealthCheck.Disable) {
 		say("service %s: a third-party image needs a health check in the compose file", s.Name)
+	}
+}
+
+// lintBench holds what a comparison needs: health checks are processes too, and would be counted with the subject's work;
+// ports that are published lead load past the network that is measured.
+func (p *Project) lintBench(say func(string, ...any)) {
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		s := p.Services[name]
+		if s.HealthCheck == nil || !s.HealthCheck.Disable {
+			say("service %s: in a comparison health checks are off (healthcheck: {disable: true})", name)
+		}
+		if len(s.Ports) > 0 {
+			say("service %s: in a comparison nothing is published", name)
+		}
 	}
 }
 

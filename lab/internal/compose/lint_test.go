@@ -271,3 +271,55 @@ func TestEveryLab(t *testing.T) {
 		}
 	}
 }
+
+// TestLintBench: a comparison is no lab to open, but nothing in it may disturb the measurement.
+func TestLintBench(t *testing.T) {
+	const good = `services:
+  ours:
+    image: distlab/app:dev
+    build: {context: .}
+    read_only: true
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    mem_limit: 64m
+    cpus: 1
+    healthcheck: {disable: true}
+  theirs:
+    image: ${THEIRS_IMAGE:-theirs:1.2}
+    mem_limit: 64m
+    cpus: 1
+    healthcheck: {disable: true}
+`
+	for _, c := range []struct{ name, old, new, want string }{
+		{"whole", "", "", ""},
+		{"a health check", "cpus: 1\n    healthcheck: {disable: true}\n  theirs", "cpus: 1\n  theirs", "service ours: in a comparison health checks are off"},
+		{"a port", "    image: distlab", "    ports: [\"127.0.0.1:${P:-}:80\"]\n    image: distlab", "service ours: in a comparison nothing is published"},
+		{"no limit", "    mem_limit: 64m\n    cpus: 1\n    healthcheck: {disable: true}\n  theirs", "    healthcheck: {disable: true}\n  theirs", "service ours: has no memory or CPU limit"},
+		{"not hardened", "    read_only: true\n", "", "service ours: is not read_only"},
+		{"no variable", "${THEIRS_IMAGE:-theirs:1.2}", "theirs:1.2", "service theirs: image theirs:1.2: a third-party image stands behind a variable"},
+	} {
+		root := t.TempDir()
+		src := compose.Source{Root: root, Lab: "family/name", Bench: true}
+		if err := os.MkdirAll(src.Dir(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(good, c.old, c.new, 1)
+		if c.old != "" && text == good {
+			t.Fatalf("%s: the edit finds nothing", c.name)
+		}
+		if err := os.WriteFile(src.Files()[0], []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := load(t, src).Lint()
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	src := compose.Source{Root: "/clone", Lab: "family/name", Bench: true}
+	if src.Project() != "distlab-bench_family-name" || src.Dir() != "/clone/labs/family/name/bench" {
+		t.Errorf("project %s in %s", src.Project(), src.Dir())
+	}
+}

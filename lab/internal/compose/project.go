@@ -66,14 +66,24 @@ type Source struct {
 	Lab      string // family/name
 	Instance string
 	Variant  string
+	Bench    bool // the stack of `lab bench`, in the lab's folder bench, in place of the lab itself
 }
 
-// Dir is the lab's folder.
-func (s Source) Dir() string { return filepath.Join(s.Root, "labs", filepath.FromSlash(s.Lab)) }
+// Dir is the folder of the stack's compose file: the lab's, or bench in it.
+func (s Source) Dir() string {
+	dir := filepath.Join(s.Root, "labs", filepath.FromSlash(s.Lab))
+	if s.Bench {
+		dir = filepath.Join(dir, "bench")
+	}
+	return dir
+}
 
 // Project is the compose project's name.
 func (s Source) Project() string {
 	name := Prefix + strings.ReplaceAll(s.Lab, "/", "-")
+	if s.Bench {
+		return Prefix + "bench_" + strings.ReplaceAll(s.Lab, "/", "-") // which no instance can be called
+	}
 	if s.Instance != "" {
 		name += "-" + s.Instance
 	}

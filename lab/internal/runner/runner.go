@@ -25,6 +25,7 @@ type Runner struct {
 	Root     string
 	Lab      check.Lab
 	Instance string
+	Bench    bool // the stack is that of the lab's comparison, not the lab itself
 	Owned    bool // the stack belongs to this process, as a test's does
 	Progress stack.Progress
 }
@@ -34,7 +35,7 @@ var ErrNotUp = errors.New("is not up")
 
 // Source is the stack's source, with a variant or without.
 func (r *Runner) Source(variant string) compose.Source {
-	return compose.Source{Root: r.Root, Lab: r.Lab.Name, Instance: r.Instance, Variant: variant}
+	return compose.Source{Root: r.Root, Lab: r.Lab.Name, Instance: r.Instance, Variant: variant, Bench: r.Bench}
 }
 
 // Project is the stack's compose project name.

@@ -23,6 +23,8 @@ type Driver struct {
 	Project string
 	RunDir  string // where Record keeps files; "" keeps none
 
+	probeImage string // that PinProbe has chosen, or ""
+
 	mu      sync.Mutex
 	journal journal
 }

@@ -133,6 +133,13 @@ func TestFaults(t *testing.T) {
 			})
 			return ok, err
 		},
+		"freeze": func(ctx context.Context, s *check.Stack) (check.Result, error) {
+			_, err := s.Signal(ctx, "app", "SIGSTOP", func(ctx context.Context) (string, error) {
+				a, err := s.HTTP(ctx, check.Outside, "-timeout", "1s", "http://app:8080/about")
+				return fmt.Sprintf("status %d", a.Status), err
+			}, check.Back("SIGCONT"))
+			return ok, err
+		},
 		"write": func(ctx context.Context, s *check.Stack) (check.Result, error) {
 			f, err := s.Write(ctx, "app", map[string][]byte{"/data/a": []byte("first")})
 			if err != nil {

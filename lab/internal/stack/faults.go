@@ -172,6 +172,12 @@ func (e *Engine) revert(ctx context.Context, n noted) error {
 	if !n.WasUp {
 		return nil
 	}
+	if n.Action.Back != "" {
+		_, err := e.Docker.ContainerKill(ctx, n.Container, client.ContainerKillOptions{Signal: n.Action.Back})
+		if err != nil && !errdefs.IsConflict(err) { // it does not run any more
+			return err
+		}
+	}
 	_, err := e.Docker.ContainerStart(ctx, n.Container, client.ContainerStartOptions{}) // no effect when it runs
 	return err
 }

@@ -3,6 +3,7 @@ package stack
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,17 +62,33 @@ func (d *Driver) Probe(ctx context.Context, spec check.ProbeSpec) (check.Process
 	return p, nil
 }
 
+// PinProbe has all further probes run the image that the tag names now, whatever another command builds meanwhile: a
+// comparison is made with one load generator. A container that never starts holds the image, and goes with the stack.
+func (d *Driver) PinProbe(ctx context.Context) error {
+	docker := d.Engine.Docker
+	image, err := docker.ImageInspect(ctx, ProbeImage)
+	if err != nil {
+		return Explain(d.Engine.Host, fmt.Errorf("inspect image %s: %w", ProbeImage, err))
+	}
+	cfg := &container.Config{Image: image.ID, Labels: d.probeLabels()}
+	if _, err := docker.ContainerCreate(ctx, client.ContainerCreateOptions{Config: cfg}); err != nil {
+		return Explain(d.Engine.Host, fmt.Errorf("hold image %s: %w", ProbeImage, err))
+	}
+	d.probeImage = image.ID
+	return nil
+}
+
+func (d *Driver) probeLabels() map[string]string {
+	return map[string]string{
+		api.ProjectLabel: d.Project, api.OneoffLabel: "True", api.ServiceLabel: "probe",
+		compose.LabelLab: "probe", compose.LabelOwner: string(Self()),
+		compose.LabelExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+	}
+}
+
 // probeConfig makes a probe a hardened one-off container of the project: `lab down` takes it away with the rest.
 func (d *Driver) probeConfig(ctx context.Context, spec check.ProbeSpec) (*container.Config, *container.HostConfig, *network.NetworkingConfig, error) {
-	cfg := &container.Config{
-		Image: ProbeImage,
-		Cmd:   spec.Args,
-		Labels: map[string]string{
-			api.ProjectLabel: d.Project, api.OneoffLabel: "True", api.ServiceLabel: "probe",
-			compose.LabelLab: "probe", compose.LabelOwner: string(Self()),
-			compose.LabelExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
-		},
-	}
+	cfg := &container.Config{Image: cmp.Or(d.probeImage, ProbeImage), Cmd: spec.Args, Labels: d.probeLabels()}
 	host := &container.HostConfig{
 		ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges:true"},
 	}

@@ -145,8 +145,8 @@ func (w *watcher) settled(ctx context.Context) (bool, error) {
 			waiting = true
 		}
 	}
-	for _, name := range w.project.ServiceNames() {
-		if !up[name] {
+	for name, s := range w.project.Services {
+		if !up[name] && s.GetScale() > 0 { // scale: 0 is how a variant leaves a service out
 			waiting = true
 		}
 	}

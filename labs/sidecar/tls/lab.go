@@ -23,7 +23,8 @@ const (
 
 // Lab is sidecar/tls.
 var Lab = check.Lab{
-	Name: "sidecar/tls",
+	Name:  "sidecar/tls",
+	Bench: &comparison,
 	Claims: []check.Claim{
 		{ID: "https", Says: "the same bytes come back over HTTPS as the app gives on loopback", Measure: sameBytes},
 		{ID: "plaintext-closed", Says: "from another container the app's own ports refuse", Measure: plaintextClosed},
