@@ -35,6 +35,15 @@ var (
 		"adapter/slowlog", "adapter/slowlog --name "+instance,
 		"labs/adapter/slowlog", "labs/adapter/slowlog",
 		"distlab-adapter-slowlog-", "distlab-adapter-slowlog-"+instance+"-",
+		"ambassador/shard", "ambassador/shard --name "+instance,
+		"labs/ambassador/shard", "labs/ambassador/shard",
+		"distlab-ambassador-shard-", "distlab-ambassador-shard-"+instance+"-",
+		"adapter/health", "adapter/health --name "+instance,
+		"labs/adapter/health", "labs/adapter/health",
+		"distlab-adapter-health-", "distlab-adapter-health-"+instance+"-",
+		"ambassador/split", "ambassador/split --name "+instance,
+		"labs/ambassador/split", "labs/ambassador/split",
+		"distlab-ambassador-split-", "distlab-ambassador-split-"+instance+"-",
 		"sidecar-tls_default", plain+"_default",
 		"docker compose ", "docker compose --project-name "+plain+" ",
 	)
@@ -163,8 +172,16 @@ func TestLabReadme(t *testing.T) {
 	}
 	engine(t)
 	for lab, wants := range map[string][]string{
-		"sidecar/tls":     {`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"},
+		"sidecar/tls": {`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"},
+		"ambassador/shard": {
+			"redis-a: user:1000", "not supported over shards", "timed out", "22.32 % of the keys move", "3 of 3 claims passed", "[3000 0 0] of 3000 keys",
+		},
+		"ambassador/split": {
+			"X-Split-Reason: header", "<h1>The New Shop</h1>", "X-Split-Reason: ip_hash",
+			`"experiment": 1`, "2 of 2 claims passed", "0 of 2000 users", "production in 0 of",
+		},
 		"adapter/slowlog": {`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"},
+		"adapter/health":  {"maintenance\n", `"restarts": 1`, "3 of 3 claims passed", "not restarted in"},
 	} {
 		t.Run(lab, func(t *testing.T) {
 			out := typeReadme(t, path.Join("labs", lab, "README.md"))

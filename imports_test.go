@@ -19,13 +19,16 @@ const module = "distlab/"
 // speaks. A line here is a decision: every module is code that runs in the
 // image, and megabytes in it.
 var protocols = map[string][]string{
-	"health-adapter":  {metrics, "github.com/go-sql-driver/mysql"},
-	"internal":        {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
-	"legacy-app":      {metrics, "github.com/coder/websocket"},
-	"pause":           {},
-	"slowlog-adapter": {metrics}, // it speaks RESP itself: a reply has a bound, and no client keeps one
-	"probe":           {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
-	"tls-sidecar":     {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
+	"health-adapter":   {metrics, "github.com/go-sql-driver/mysql"},
+	"internal":         {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
+	"legacy-app":       {metrics, "github.com/coder/websocket"},
+	"pause":            {},
+	"probe":            {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
+	"restarter":        {metrics},                       // a signal needs no library
+	"shard-ambassador": {metrics, "go.yaml.in/yaml/v4"}, // pool files are YAML
+	"slowlog-adapter":  {metrics},                       // it speaks RESP itself: a reply has a bound, and no client keeps one
+	"splitter":         {metrics, "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+	"tls-sidecar":      {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself
@@ -61,8 +64,9 @@ var bans = []struct {
 	{
 		"a container knows another one only over the network; what three of them share goes to containers/internal",
 		func(f file) bool {
-			theirs, ok := strings.CutPrefix(f.path, module+"containers/")
-			return ok && in(f.dir, "containers") && !in(theirs, "internal") && !in(f.path, module+f.dir)
+			theirs, ok := container(strings.TrimPrefix(f.path, module))
+			mine, _ := container(f.dir)
+			return ok && in(f.dir, "containers") && theirs != "internal" && theirs != mine
 		},
 	},
 	{
@@ -205,6 +209,7 @@ func TestBans(t *testing.T) {
 		{file{"containers/pause", false, "distlab/containers/probe"}, "a container knows another"},
 		{file{"containers/pause", true, "distlab/containers/probe"}, "a container knows another"},
 		{file{"containers/internal/env", false, "distlab/containers/pause"}, "a container knows another"},
+		{file{"containers/shard-ambassador/pool", false, "distlab/containers/probe"}, "a container knows another"},
 		{file{"containers/pause", false, "github.com/coder/websocket"}, "a container's program is"},
 		{file{"containers/new", false, "golang.org/x/net/http2"}, "a container's program is"},
 		{file{"lab/internal/stack", false, "distlab/containers/internal/env"}, "the tool and the labs know"},
@@ -225,6 +230,7 @@ func TestBans(t *testing.T) {
 		{file{"containers", true, "github.com/moby/buildkit/frontend/dockerfile/parser"}, ""},
 		{file{"containers/probe", false, "github.com/tsenart/vegeta/v12/lib"}, ""},
 		{file{"containers/pause", false, "distlab/containers/internal/env"}, ""},
+		{file{"containers/shard-ambassador/pool", false, "distlab/containers/shard-ambassador/ring"}, ""},
 		{file{"containers/pause", true, "github.com/google/go-cmp/cmp"}, ""},
 		{file{"containers/internal/daemon", false, "distlab/containers/internal/env"}, ""},
 		{file{"lab/check", false, "gonum.org/v1/gonum/stat"}, ""},
