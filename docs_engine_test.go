@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"distlab/labs"
 )
 
 // What follows needs Docker. A missing engine is a failure; -short leaves these tests out.
@@ -62,20 +64,26 @@ var tool = sync.OnceValue(func() error {
 	return nil
 })
 
-// engine prepares the instance, and takes it away in the end; nothing may be left then.
+// engine takes away what a run that was cut off has left of the instance, and in the end looks that nothing is left.
 func engine(t *testing.T) {
 	t.Helper()
 	if err := tool(); err != nil {
 		t.Fatal(err)
 	}
+	projects := []string{plain}
+	for _, l := range labs.Catalog {
+		projects = append(projects, "distlab-"+strings.ReplaceAll(l.Name, "/", "-")+"-"+instance)
+	}
 	clean := func() {
-		run(t, ".", "scripts/lab", "down", "sidecar/tls", "--name", instance)
+		for _, l := range labs.Catalog {
+			run(t, ".", "scripts/lab", "down", l.Name, "--name", instance)
+		}
 		run(t, ".", "docker", "compose", "--project-name", plain, "down", "--volumes")
 	}
 	clean()
 	t.Cleanup(func() {
 		for _, kind := range []string{"container", "network", "volume"} {
-			for _, project := range []string{"distlab-sidecar-tls-" + instance, plain} {
+			for _, project := range projects {
 				args := []string{"docker", kind, "ls", "--quiet", "--filter", "label=com.docker.compose.project=" + project}
 				if kind == "container" {
 					args = append(args, "--all")

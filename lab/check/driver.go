@@ -75,6 +75,7 @@ const (
 	ActDisconnect ActionKind = "disconnect" // off Network; undone by a reconnect with its old names
 	ActSignal     ActionKind = "signal"     // Signal to the main process; undone by the signal Back, and a start where it ended the container
 	ActWrite      ActionKind = "write"      // Files into the container; undone by writing what was there before
+	ActRun        ActionKind = "run"        // the command Run in the container; undone by the command Undo
 )
 
 // Action is a thing to do to a container.
@@ -85,6 +86,8 @@ type Action struct {
 	Network string            `json:"network,omitempty"` // for ActDisconnect: its name in the compose file
 	Grace   time.Duration     `json:"grace,omitempty"`   // for ActStop, in nanoseconds; zero is the engine's 10 s
 	Files   map[string][]byte `json:"files,omitempty"`   // for ActWrite: absolute path to content
+	Run     []string          `json:"run,omitempty"`     // for ActRun: the command and its arguments
+	Undo    []string          `json:"undo,omitempty"`    // for ActRun: the command that undoes it, however much of it was done
 }
 
 // ProbeSpec says what the probe container shall do and where it stands.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type Fault struct {
 	container Container
 	action    Action
 	observe   Observe
+	says      string // in place of the action's own words
 
 	mu      sync.Mutex
 	receipt Receipt
@@ -87,6 +89,14 @@ func (s *Stack) Write(ctx context.Context, service string, files map[string][]by
 	return s.inject(ctx, service, Action{Kind: ActWrite, Files: files}, opts)
 }
 
+// Run runs a command in a container that breaks something the engine knows nothing of: a table, a setting. It must exit
+// 0. Heal runs undo there until that exits 0, for the server may be starting; it must do no harm twice, nor where run
+// did not get far. observe must see the effect. Receipts name the fault by says, not by the command.
+func (s *Stack) Run(ctx context.Context, service, says string, run, undo []string, observe Observe, opts ...FaultOption) (*Fault, error) {
+	opts = append([]FaultOption{Seen(observe), func(f *Fault) { f.says = says }}, opts...)
+	return s.inject(ctx, service, Action{Kind: ActRun, Run: run, Undo: undo}, opts)
+}
+
 func (s *Stack) inject(ctx context.Context, service string, a Action, opts []FaultOption) (*Fault, error) {
 	f := &Fault{stack: s, action: a, container: Container{Number: 1}}
 	for _, o := range opts {
@@ -97,7 +107,7 @@ func (s *Stack) inject(ctx context.Context, service string, a Action, opts []Fau
 		return nil, err
 	}
 	f.container = c
-	f.receipt.Fault = strings.TrimSpace(string(a.Kind) + " " + c.Name + " " + a.detail())
+	f.receipt.Fault = strings.TrimSpace(string(a.Kind) + " " + c.Name + " " + cmp.Or(f.says, a.detail()))
 	if f.receipt.Before, err = f.look(ctx); err != nil {
 		return nil, fmt.Errorf("%s: before: %w", f.receipt.Fault, err)
 	}
@@ -139,7 +149,7 @@ func (f *Fault) changed(ctx context.Context) error {
 func (f *Fault) look(ctx context.Context) (string, error) {
 	var parts []string
 	switch f.action.Kind {
-	case ActSignal: // the engine sees nothing
+	case ActSignal, ActRun: // the engine sees nothing
 	case ActWrite:
 		for _, path := range slices.Sorted(maps.Keys(f.action.Files)) {
 			data, err := f.stack.driver.ReadFile(ctx, f.container.ID, path)
@@ -167,7 +177,7 @@ func (f *Fault) look(ctx context.Context) (string, error) {
 		parts = append(parts, seen)
 	}
 	if len(parts) == 0 {
-		return "", errors.New("a signal needs an observation: the engine cannot see its effect")
+		return "", fmt.Errorf("a %s needs an observation: the engine cannot see its effect", f.action.Kind)
 	}
 	return strings.Join(parts, " | "), nil
 }

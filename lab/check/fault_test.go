@@ -65,6 +65,17 @@ func TestReceipts(t *testing.T) {
 			"signal web-1",
 		},
 		{
+			"run", func(ctx context.Context, s *Stack) (*Fault, error) {
+				reloads = 0
+				return s.Run(ctx, "db", "DROP TABLE t", []string{"sql", "secret"}, []string{"sql", "back"}, func(context.Context) (string, error) {
+					reloads++
+					return fmt.Sprint("tables: ", reloads), nil
+				})
+			},
+			Receipt{"run lab-db-1 DROP TABLE t", "tables: 1", "tables: 2", "tables: 3"},
+			"run db-1",
+		},
+		{
 			"seen too", func(ctx context.Context, s *Stack) (*Fault, error) {
 				return s.Stop(ctx, "web", Seen(func(ctx context.Context) (string, error) {
 					st, err := s.State(ctx, "web")
@@ -183,6 +194,9 @@ func TestFaultErrors(t *testing.T) {
 		{"blind before", blind, func(ctx context.Context, s *Stack) (*Fault, error) { return s.Stop(ctx, "web") }, "stop lab-web-1: before: the test's error", false},
 		{"signal that nobody sees", nil, func(ctx context.Context, s *Stack) (*Fault, error) { return s.Signal(ctx, "web", "SIGHUP", nil) }, "a signal needs an observation", false},
 		{"signal without effect", nil, func(ctx context.Context, s *Stack) (*Fault, error) { return s.Signal(ctx, "web", "SIGHUP", still) }, "no effect", true},
+		{"run that nobody sees", nil, func(ctx context.Context, s *Stack) (*Fault, error) {
+			return s.Run(ctx, "web", "x", []string{"x"}, []string{"y"}, nil)
+		}, "a run needs an observation", false},
 		{"half an effect", nil, func(ctx context.Context, s *Stack) (*Fault, error) { return s.Stop(ctx, "web", Seen(still)) }, "no effect", true},
 		{"the same file", nil, func(ctx context.Context, s *Stack) (*Fault, error) {
 			return s.Write(ctx, "web", map[string][]byte{"/cert": []byte("old"), "/key": []byte("new")})
@@ -248,6 +262,12 @@ func TestOptionsReachTheEngine(t *testing.T) {
 				return s.Signal(ctx, "web", "SIGSTOP", count, Back("SIGCONT"))
 			},
 			Action{Kind: ActSignal, Signal: "SIGSTOP", Back: "SIGCONT"},
+		},
+		{
+			func(ctx context.Context, s *Stack) (*Fault, error) {
+				return s.Run(ctx, "web", "break", []string{"break", "it"}, []string{"mend", "it"}, count)
+			},
+			Action{Kind: ActRun, Run: []string{"break", "it"}, Undo: []string{"mend", "it"}},
 		},
 	} {
 		f := newFake()

@@ -97,13 +97,17 @@ func (d *Driver) Undo(ctx context.Context, id string, a check.Action) error {
 
 // Exec implements [check.Driver].
 func (d *Driver) Exec(ctx context.Context, id string, cmd []string) (check.Output, error) {
-	made, err := d.Engine.Docker.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
+	return d.Engine.exec(ctx, id, cmd)
+}
+
+func (e *Engine) exec(ctx context.Context, id string, cmd []string) (check.Output, error) {
+	made, err := e.Docker.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
 	if err != nil {
-		return check.Output{}, Explain(d.Engine.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
-	at, err := d.Engine.Docker.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	at, err := e.Docker.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
 	if err != nil {
-		return check.Output{}, Explain(d.Engine.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	defer at.Close()
 	stop := context.AfterFunc(ctx, at.Close) // the stream does not know of ctx
@@ -112,9 +116,9 @@ func (d *Driver) Exec(ctx context.Context, id string, cmd []string) (check.Outpu
 	if _, err := stdcopy.StdCopy(&stdout, &stderr, at.Reader); err != nil {
 		return check.Output{}, fmt.Errorf("exec %s: %w", cmd[0], errors.Join(ctx.Err(), err))
 	}
-	res, err := d.Engine.Docker.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
+	res, err := e.Docker.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
 	if err != nil {
-		return check.Output{}, Explain(d.Engine.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	return check.Output{ExitCode: res.ExitCode, Stdout: stdout.String(), Stderr: stderr.String()}, nil
 }

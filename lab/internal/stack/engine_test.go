@@ -140,6 +140,13 @@ func TestFaults(t *testing.T) {
 			}, check.Back("SIGCONT"))
 			return ok, err
 		},
+		"run": func(ctx context.Context, s *check.Stack) (check.Result, error) {
+			looks := 0
+			see := func(context.Context) (string, error) { looks++; return fmt.Sprint(looks), nil }
+			version := []string{"/legacy-app", "version"}
+			_, err := s.Run(ctx, "app", "a version", version, version, see)
+			return ok, err
+		},
 		"write": func(ctx context.Context, s *check.Stack) (check.Result, error) {
 			f, err := s.Write(ctx, "app", map[string][]byte{"/data/a": []byte("first")})
 			if err != nil {
@@ -166,7 +173,7 @@ func TestFaults(t *testing.T) {
 			if f.During == f.Before || f.After == "" {
 				t.Errorf("%s: not proven and healed", name)
 			}
-			if name != "signal" && name != "write" && f.After != f.Before {
+			if name != "signal" && name != "run" && name != "write" && f.After != f.Before {
 				t.Errorf("%s: after healing it is %q, before it was %q", name, f.After, f.Before)
 			}
 		}
@@ -202,6 +209,48 @@ func TestNoEffect(t *testing.T) {
 	rep := check.Run(t.Context(), lab, check.NewStack(d, 1), check.Options{})
 	if c := rep.Claims[0]; c.Verdict != check.Inconclusive || !strings.Contains(c.Detail, "no effect") {
 		t.Errorf("%s: %s", c.Verdict, c.Detail)
+	}
+}
+
+// TestRunIsUndone: what a killed command has run is undone in the container that has its place by then, and not while
+// it does not run.
+func TestRunIsUndone(t *testing.T) {
+	e, d := bring(t)
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	app, err := d.Containers(t.Context(), "app")
+	if err != nil || len(app) != 1 {
+		t.Fatal(app, err)
+	}
+	left := func(undo string) {
+		t.Helper()
+		file := filepath.Join(stack.StateDir(), "faults", d.Project+".json")
+		journal := fmt.Sprintf(`{"project": %q, "owner": "gone", "faults": [{"container": "of old", "was_up": true,
+			"replica": {"project": %q, "service": "app", "number": 1}, "action": {"kind": "run", "undo": ["/legacy-app", %q]}}]}`,
+			d.Project, d.Project, undo)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(journal), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left("no-such-command")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if done, err := e.Heal(ctx); len(done) > 0 || err == nil || !strings.Contains(err.Error(), "exit code 2") {
+		t.Errorf("an undo that fails: %q, %v", done, err)
+	}
+	left("version")
+	if _, err := e.Docker.ContainerStop(t.Context(), app[0].ID, client.ContainerStopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := e.Heal(t.Context()); len(done) > 0 || err != nil {
+		t.Errorf("while it does not run: %q, %v", done, err)
+	}
+	if _, err := e.Docker.ContainerStart(t.Context(), app[0].ID, client.ContainerStartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} {
+		if done, err := e.Heal(t.Context()); len(done) != want || err != nil {
+			t.Errorf("when it runs: %q, %v; want %d", done, err, want)
+		}
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -28,6 +30,14 @@ type noted struct {
 	Network   string       `json:"network,omitempty"` // for disconnects: the network's full name
 	WasUp     bool         `json:"was_up"`            // it ran, and shall run again
 	Healthy   bool         `json:"was_healthy"`       // it was healthy, and shall be again
+	Replica   replica      `json:"replica,omitzero"`  // for runs: whose volume what was done may lie in
+}
+
+// replica is a container by its place, which the one that is made in its stead takes over, with its volumes.
+type replica struct {
+	Project string `json:"project"`
+	Service string `json:"service"`
+	Number  int    `json:"number"`
 }
 
 // file is a file in a container.
@@ -56,6 +66,16 @@ func (e *Engine) note(ctx context.Context, project, id string, a check.Action) (
 				return noted{}, err
 			}
 			n.Before = append(n.Before, f)
+		}
+	case check.ActRun:
+		all, err := e.containers(ctx, project)
+		if err != nil {
+			return noted{}, err
+		}
+		for _, c := range all {
+			if c.ID == id {
+				n.Replica = replica{project, c.Labels[api.ServiceLabel], number(c)}
+			}
 		}
 	case check.ActDisconnect:
 		n.Network = project + "_" + a.Network
@@ -104,6 +124,8 @@ func (e *Engine) do(ctx context.Context, id string, a check.Action, n noted) err
 	case check.ActSignal:
 		_, err := e.Docker.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: a.Signal})
 		return err
+	case check.ActRun:
+		return e.run(ctx, id, a.Run)
 	case check.ActWrite:
 		for p, data := range a.Files {
 			f := file{Path: p, Exists: true, Content: data, Mode: 0o644}
@@ -124,7 +146,7 @@ func (e *Engine) do(ctx context.Context, id string, a check.Action, n noted) err
 // undo takes an action back and waits until the container is as it was. A container that is gone needs nothing.
 func (e *Engine) undo(ctx context.Context, n noted) error {
 	err := e.revert(ctx, n)
-	if errdefs.IsNotFound(err) {
+	if errdefs.IsNotFound(err) || err == nil && n.Action.Kind == check.ActRun {
 		return nil
 	}
 	if err != nil {
@@ -157,6 +179,8 @@ func (e *Engine) revert(ctx context.Context, n noted) error {
 			Container: n.Container, EndpointConfig: &network.EndpointSettings{Aliases: n.Aliases},
 		})
 		return err
+	case check.ActRun:
+		return e.runBack(ctx, n)
 	case check.ActWrite:
 		for _, f := range n.Before {
 			if !f.Exists {
@@ -179,6 +203,46 @@ func (e *Engine) revert(ctx context.Context, n noted) error {
 		}
 	}
 	_, err := e.Docker.ContainerStart(ctx, n.Container, client.ContainerStartOptions{}) // no effect when it runs
+	return err
+}
+
+// runBackTimeout bounds the wait for a container that starts, and for the server in it.
+const runBackTimeout = 20 * time.Second
+
+// runBack runs the command that undoes a run, in the container that has the place of the old one now.
+func (e *Engine) runBack(ctx context.Context, n noted) error {
+	ctx, cancel := context.WithTimeout(ctx, runBackTimeout)
+	defer cancel()
+	return check.Wait(ctx, "it to be undone", func(ctx context.Context) error {
+		c, there, err := e.at(ctx, n.Replica)
+		if err != nil || !there {
+			return err
+		}
+		if c.State != container.StateRunning {
+			return fmt.Errorf("%s is %s", name(c), c.State)
+		}
+		return e.run(ctx, c.ID, n.Action.Undo)
+	})
+}
+
+// at is the container that has a place now.
+func (e *Engine) at(ctx context.Context, r replica) (c container.Summary, there bool, err error) {
+	all, err := e.containers(ctx, r.Project)
+	i := slices.IndexFunc(all, func(c container.Summary) bool {
+		return c.Labels[api.ServiceLabel] == r.Service && number(c) == r.Number
+	})
+	if err != nil || i < 0 {
+		return container.Summary{}, false, err
+	}
+	return all[i], true, nil
+}
+
+// run runs a command in a container, and fails where that does.
+func (e *Engine) run(ctx context.Context, id string, cmd []string) error {
+	out, err := e.exec(ctx, id, cmd)
+	if err == nil && out.ExitCode != 0 {
+		err = fmt.Errorf("%s: exit code %d: %s", cmd[0], out.ExitCode, strings.TrimSpace(out.Stderr))
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,10 +25,14 @@ func ownerOf(pid int32) Owner {
 	return Owner(fmt.Sprintf("%s/%d/%d", host, pid, started(pid)))
 }
 
-// started is a process's start in milliseconds since 1970, 0 when there is no such process.
+// started is a process's start in milliseconds since 1970, 0 when there is no such process. One that has ended and was
+// not yet waited for, a zombie, is no process: some inits take a second for that.
 func started(pid int32) int64 {
 	p, err := process.NewProcess(pid)
 	if err != nil {
+		return 0
+	}
+	if status, err := p.Status(); err == nil && slices.Contains(status, process.Zombie) {
 		return 0
 	}
 	ms, err := p.CreateTime()

@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/docker/compose/v5/pkg/api"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"distlab/lab/check"
 	"distlab/lab/internal/compose"
 )
 
-// Heal undoes the faults that dead processes left, and says what it did.
+// Heal undoes the faults that dead processes left, and says what it did. A command can be undone only where its container
+// runs; where it does not, Up does that.
 func (e *Engine) Heal(ctx context.Context) ([]string, error) {
 	left, err := journals()
 	if err != nil {
@@ -28,6 +31,11 @@ func (e *Engine) Heal(ctx context.Context) ([]string, error) {
 		}
 		for len(j.Faults) > 0 {
 			n := j.Faults[len(j.Faults)-1]
+			if n.Action.Kind == check.ActRun {
+				if c, there, err := e.at(ctx, n.Replica); err == nil && there && c.State != container.StateRunning {
+					break
+				}
+			}
 			if err := e.undo(ctx, n); err != nil {
 				errs = append(errs, err)
 				break

@@ -1,12 +1,14 @@
 package stack
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"distlab/lab/check"
 	"distlab/lab/internal/hint"
@@ -25,6 +27,16 @@ func TestOwner(t *testing.T) {
 		t.Errorf("%s runs, and is said to be dead", o)
 	}
 	_ = child.Process.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := check.Wait(ctx, "its death", func(context.Context) error { // a zombie: nobody has waited for it yet
+		if o.Alive() {
+			return errors.New("it is said to be alive")
+		}
+		return nil
+	}); err != nil {
+		t.Errorf("%s was killed: %v", o, err)
+	}
 	_ = child.Wait()
 	if o.Alive() {
 		t.Errorf("%s was killed, and is said to be alive", o)

@@ -74,7 +74,8 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 	if err := w.wait(ctx); err != nil {
 		return e.postMortem(p, err)
 	}
-	return nil
+	_, err = e.Heal(ctx)
+	return err
 }
 
 func (o UpOptions) owned() compose.Owned {

@@ -146,10 +146,16 @@ func ready(ctx context.Context, s *check.Stack) (check.Result, bool, error) {
 	return check.Result{}, true, nil
 }
 
+// mysql is the command that runs a statement as root, in the server's container.
+func mysql(statement string) []string {
+	return []string{
+		"sh", "-c", `MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql --user=root --batch --skip-column-names --execute "$1"`, "sh", statement,
+	}
+}
+
 // sql runs a statement as root with the server's own client, and is what it printed.
 func sql(ctx context.Context, s *check.Stack, statement string) (string, error) {
-	out, err := s.Exec(ctx, database, "sh", "-c",
-		`MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql --user=root --batch --skip-column-names --execute "$1"`, "sh", statement)
+	out, err := s.Exec(ctx, database, mysql(statement)...)
 	if err == nil && out.ExitCode != 0 {
 		err = errors.New(strings.TrimSpace(out.Stderr))
 	}

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"distlab/lab/check"
 )
 
-// What can be wrong with a server that answers. Each statement can be repeated: what was left by a run that
-// was cut off is undone by the next.
+// What can be wrong with a server that answers. Each undo can be repeated, and does no harm where nothing was done.
 var (
 	tableAway = trouble{
 		do:   "RENAME TABLE shop.heartbeat TO shop.heartbeat_away",
@@ -32,94 +30,59 @@ var (
 // trouble is made and undone with SQL, and seen with it, too: that is its receipt.
 type trouble struct{ do, undo, look string }
 
-// make makes it, and says how it was seen. The server must answer before and after. heal must be called.
-func (t trouble) make(ctx context.Context, s *check.Stack) (receipt string, heal func() error, err error) {
-	heal = func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-		defer cancel()
-		return check.Wait(ctx, "the server to be as before", func(ctx context.Context) error { // it may be starting
-			_, err := sql(ctx, s, t.undo)
-			return err
-		})
+// make makes it in a server that is ready before. The end of the claim undoes it.
+func (t trouble) make(ctx context.Context, s *check.Stack) (check.Result, bool, error) {
+	if res, ok, err := ready(ctx, s); !ok {
+		return res, false, err
 	}
-	if _, err := sql(ctx, s, t.undo); err != nil {
-		return "", heal, err
-	}
-	if res, ok, err := ready(ctx, s); err != nil {
-		return "", heal, err
-	} else if !ok {
-		return "", heal, fmt.Errorf("%s", res.Detail)
-	}
-	before, err := sql(ctx, s, t.look)
-	if err != nil {
-		return "", heal, err
-	}
-	if _, err := sql(ctx, s, t.do); err != nil {
-		return "", heal, err
-	}
-	during, err := sql(ctx, s, t.look)
-	if err != nil {
-		return "", heal, err
-	}
-	if before == during {
-		return "", heal, fmt.Errorf("%w: before and during it was %q", check.ErrNoEffect, before)
-	}
-	return fmt.Sprintf("%s: before %s, during %s", t.do, before, during), heal, nil
+	_, err := s.Run(ctx, database, t.do, mysql(t.do), mysql(t.undo), func(ctx context.Context) (string, error) {
+		return sql(ctx, s, t.look)
+	})
+	return check.Result{}, err == nil, err
 }
 
 // queryFails takes the query's table away. The server itself is well.
-func queryFails(ctx context.Context, s *check.Stack) (res check.Result, err error) {
-	receipt, heal, err := tableAway.make(ctx, s)
-	defer func() { err = first(err, heal()) }()
-	if err != nil {
+func queryFails(ctx context.Context, s *check.Stack) (check.Result, error) {
+	if res, ok, err := tableAway.make(ctx, s); !ok {
 		return res, err
 	}
-	res, err = refused(ctx, s, "1146", soonWithin)
-	return res.Because("%s", receipt), err
+	return refused(ctx, s, "1146", soonWithin)
 }
 
 // loginRefused changes the user's password in the server, not in the adapter. It holds a connection open, and must find out
 // all the same: clients have to log in.
-func loginRefused(ctx context.Context, s *check.Stack) (res check.Result, err error) {
-	receipt, heal, err := otherPassword.make(ctx, s)
-	defer func() { err = first(err, heal()) }()
-	if err != nil {
+func loginRefused(ctx context.Context, s *check.Stack) (check.Result, error) {
+	if res, ok, err := otherPassword.make(ctx, s); !ok {
 		return res, err
 	}
-	res, err = refused(ctx, s, "login refused", soonWithin+connMaxAge)
-	return res.Because("%s", receipt), err
+	return refused(ctx, s, "login refused", soonWithin+connMaxAge)
 }
 
 // readOnly is what a server becomes that was demoted. Root may still write, the adapter's user may not.
-func readOnly(ctx context.Context, s *check.Stack) (res check.Result, err error) {
-	receipt, heal, err := noWrites.make(ctx, s)
-	defer func() { err = first(err, heal()) }()
-	if err != nil {
+func readOnly(ctx context.Context, s *check.Stack) (check.Result, error) {
+	if res, ok, err := noWrites.make(ctx, s); !ok {
 		return res, err
 	}
-	res, err = refused(ctx, s, "read-only", soonWithin)
-	return res.Because("%s", receipt), err
+	return refused(ctx, s, "read-only", soonWithin)
 }
 
 // twoQuestions asks both of a server that should get no clients and must not be restarted. The restarter looks on for
 // longer than it would take.
-func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err error) {
+func twoQuestions(ctx context.Context, s *check.Stack) (check.Result, error) {
 	was, err := s.State(ctx, database)
 	if err != nil {
-		return res, err
+		return check.Result{}, err
 	}
-	receipt, heal, err := noWrites.make(ctx, s)
-	defer func() { err = first(err, heal()) }()
-	if err != nil {
+	if res, ok, err := noWrites.make(ctx, s); !ok {
 		return res, err
 	}
 	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, downWithin+2*margin, 5*timeout)
 	if err != nil {
-		return res, err
+		return check.Result{}, err
 	}
 	before, err := askOrchestrator(ctx, s)
 	if err != nil {
-		return res, err
+		return check.Result{}, err
 	}
 	// Each time a check of its own, not the answer of the one before.
 	const rounds, probed = 2 * fall, 2*threshold + 1
@@ -140,7 +103,7 @@ func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err er
 			}
 			return err
 		}); err != nil {
-			return res, err
+			return check.Result{}, err
 		}
 		if restarted {
 			break
@@ -155,15 +118,6 @@ func twoQuestions(ctx context.Context, s *check.Stack) (res check.Result, err er
 		}
 	}
 	ok := w.took >= 0 && alive == asked && asked >= rounds && !restarted
-	res = check.Decide(ok, "/readyz 503 %v, /livez 200 in %d of %d checks meanwhile, restarted: %t", w, alive, asked, restarted)
-	return res.Want("503 and 200, not restarted").Of(asked+1).Because("%s", receipt).Because("readiness: %s", w.last.Reason), nil
-}
-
-func first(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	res := check.Decide(ok, "/readyz 503 %v, /livez 200 in %d of %d checks meanwhile, restarted: %t", w, alive, asked, restarted)
+	return res.Want("503 and 200, not restarted").Of(asked+1).Because("readiness: %s", w.last.Reason), nil
 }
