@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +11,7 @@ import (
 
 	"distlab/containers/internal/fastpath"
 	"distlab/containers/internal/http1"
+	"distlab/containers/internal/lastcall"
 )
 
 // preface begins HTTP/2 (RFC 9113 section 3.4).
@@ -159,53 +158,22 @@ func closeWrite(c net.Conn) error {
 // door is the listener that net/http sees: it makes connections of what it
 // accepts, within the limit.
 type door struct {
-	net.Listener
-	p     *Proxy
-	ended time.Time // since when it takes only what is queued; zero: it does not
+	*lastcall.Listener
+	p *Proxy
 }
-
-// lastAccept is how long a door looks for one more connection at the end: the
-// kernel has accepted some already, and their clients believe to be served.
-const lastAccept = 20 * time.Millisecond
 
 func (d *door) Accept() (net.Conn, error) {
 	for {
 		raw, err := d.Listener.Accept()
-		draining := d.p.draining.Load()
-		switch {
-		case draining && d.ended.IsZero():
-			d.ended = time.Now()
-			d.within(lastAccept)
-			if err != nil {
-				continue // woken up: the queue was not looked at
-			}
-		case draining && err == nil && time.Since(d.ended) > 10*lastAccept:
-			d.Listener.Close() // they would come for ever
-		case draining && err == nil:
-			d.within(lastAccept)
-		}
-		switch {
-		case err == nil:
-			if d.p.fast != nil {
-				raw = fastpath.NewSocket(raw)
-			}
-			if c := d.p.admit(raw); c != nil && (d.p.fast == nil || !d.p.takeFast(c)) {
-				return c, nil
-			}
-		case draining && errors.Is(err, os.ErrDeadlineExceeded):
-			d.Listener.Close()
-			return nil, net.ErrClosed
-		default:
+		if err != nil {
 			return nil, err
 		}
-	}
-}
-
-// within bounds the next Accept; a listener that cannot is closed.
-func (d *door) within(after time.Duration) {
-	l, ok := d.Listener.(interface{ SetDeadline(time.Time) error })
-	if !ok || l.SetDeadline(time.Now().Add(after)) != nil {
-		d.Listener.Close()
+		if d.p.fast != nil {
+			raw = fastpath.NewSocket(raw)
+		}
+		if c := d.p.admit(raw); c != nil && (d.p.fast == nil || !d.p.takeFast(c)) {
+			return c, nil
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"distlab/containers/internal/fastpath"
 	"distlab/containers/internal/http1"
+	"distlab/containers/internal/lastcall"
 )
 
 // Proxy carries requests to the arms that a Splitter decides on, by net/http.
@@ -174,7 +175,7 @@ func (buffers) Put(b []byte) { largeBuffers.Put(&b) }
 // http.ErrServerClosed. It owns ln.
 func (p *Proxy) Serve(ln net.Listener) error {
 	p.init()
-	d := &door{Listener: ln, p: p}
+	d := &door{Listener: lastcall.New(ln), p: p}
 	p.mu.Lock()
 	p.doors[d] = struct{}{}
 	p.mu.Unlock()
@@ -207,8 +208,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.draining.Store(true)
 	p.mu.Lock()
 	for d := range p.doors {
-		deafen(d.Listener)
-		d.within(0)
+		d.Retire()
 	}
 	p.mu.Unlock()
 	p.await(ctx, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 0 })

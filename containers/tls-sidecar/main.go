@@ -87,7 +87,7 @@ func loopsToRun() int {
 	return n
 }
 
-// listen does without multipath TCP: see deafen. Keep-alive probes are set on
+// listen does without multipath TCP: see lastcall. Keep-alive probes are set on
 // the listener, from which the kernel hands them down: to set them on each
 // connection takes four system calls.
 func listen(ctx context.Context, addr string) (net.Listener, error) {

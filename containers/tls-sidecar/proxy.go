@@ -15,6 +15,7 @@ import (
 
 	"distlab/containers/internal/fastpath"
 	"distlab/containers/internal/http1"
+	"distlab/containers/internal/lastcall"
 )
 
 // Proxy takes TLS off connections and passes what is inside on to an app on
@@ -53,7 +54,7 @@ type Proxy struct {
 	fresh    atomic.Int64 // connections that have not sent a first request
 
 	mu        sync.Mutex // guards the following
-	listeners map[net.Listener]struct{}
+	listeners map[*lastcall.Listener]struct{}
 	conns     map[*wireConn]struct{}
 }
 
@@ -78,7 +79,7 @@ type Limits struct {
 
 func (p *Proxy) init() {
 	p.once.Do(func() {
-		p.listeners = make(map[net.Listener]struct{})
+		p.listeners = make(map[*lastcall.Listener]struct{})
 		p.conns = make(map[*wireConn]struct{})
 		if p.Log == nil {
 			p.Log = slog.New(slog.DiscardHandler)
@@ -97,10 +98,11 @@ func (p *Proxy) init() {
 	})
 }
 
-// Serve accepts connections from ln until Shutdown or Close, and then returns
-// http.ErrServerClosed. It owns ln.
-func (p *Proxy) Serve(ln net.Listener) error {
+// Serve accepts connections until Shutdown or Close, and then returns
+// http.ErrServerClosed. It owns the listener.
+func (p *Proxy) Serve(listener net.Listener) error {
 	p.init()
+	ln := lastcall.New(listener)
 	defer ln.Close()
 	if !p.track(ln) {
 		return http.ErrServerClosed
@@ -108,25 +110,13 @@ func (p *Proxy) Serve(ln net.Listener) error {
 	defer p.forget(ln)
 	config := p.Certificates.Config()
 	var wait time.Duration
-	var drain time.Time // began: take what is queued
 	for {
 		conn, err := ln.Accept()
-		if p.draining.Load() && !p.closed.Load() && acceptWithin(ln, lastAccept) {
-			switch {
-			case drain.IsZero():
-				drain = time.Now()
-				if err != nil {
-					continue // woken up
-				}
-			case err == nil && time.Since(drain) > 10*lastAccept:
-				ln.Close() // they would come for ever
-			}
-		}
 		switch {
 		case err == nil:
 			wait = 0
 			p.admit(conn, config)
-		case p.draining.Load() || p.closed.Load():
+		case !temporary(err) && (p.draining.Load() || p.closed.Load()):
 			return http.ErrServerClosed
 		case !temporary(err):
 			return err
@@ -144,7 +134,7 @@ func temporary(err error) bool {
 	return errors.As(err, &t) && t.Temporary()
 }
 
-func (p *Proxy) track(ln net.Listener) bool {
+func (p *Proxy) track(ln *lastcall.Listener) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.draining.Load() || p.closed.Load() {
@@ -154,7 +144,7 @@ func (p *Proxy) track(ln net.Listener) bool {
 	return true
 }
 
-func (p *Proxy) forget(ln net.Listener) {
+func (p *Proxy) forget(ln *lastcall.Listener) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.listeners, ln)

@@ -46,15 +46,12 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 // freshGraces is how many times DrainIdle a connection without a request gets.
 const freshGraces = 4
 
-// stopListening wakes the accept loops, which take what the kernel has
-// accepted already, for those clients believe to be served, and then close.
+// stopListening lets nobody new in and waits until those who have connected are
+// accepted.
 func (p *Proxy) stopListening(ctx context.Context) {
 	p.mu.Lock()
 	for ln := range p.listeners {
-		deafen(ln)
-		if !acceptWithin(ln, 0) {
-			ln.Close()
-		}
+		ln.Retire()
 	}
 	p.mu.Unlock()
 	p.await(ctx, func() bool {
@@ -62,16 +59,6 @@ func (p *Proxy) stopListening(ctx context.Context) {
 		defer p.mu.Unlock()
 		return len(p.listeners) == 0
 	})
-}
-
-// lastAccept is how long an accept loop looks for one more connection at the
-// end.
-const lastAccept = 20 * time.Millisecond
-
-// acceptWithin bounds the next Accept. False: this listener cannot.
-func acceptWithin(ln net.Listener, d time.Duration) bool {
-	l, ok := ln.(interface{ SetDeadline(time.Time) error })
-	return ok && l.SetDeadline(time.Now().Add(d)) == nil
 }
 
 // await polls, as http.Server.Shutdown does.

@@ -301,19 +301,3 @@ func TestShutdownTakesQueued(t *testing.T) {
 		t.Errorf("Shutdown returned %v", err)
 	}
 }
-
-// TestDeafen: nothing new gets in, what was queued stays.
-func TestDeafen(t *testing.T) {
-	ln := must(listen(t.Context(), "127.0.0.1:0"))
-	defer ln.Close()
-	queued := must(net.Dial("tcp", ln.Addr().String()))
-	defer queued.Close()
-	deafen(ln)
-	if conn, err := net.DialTimeout("tcp", ln.Addr().String(), 100*time.Millisecond); err == nil {
-		conn.Close()
-		t.Error("a new connection got in")
-	}
-	conn, err := ln.Accept()
-	check(t, err)
-	conn.Close()
-}

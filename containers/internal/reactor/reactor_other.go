@@ -36,6 +36,5 @@ func DialUnix(string) (int, error)          { return -1, ErrUnsupported }
 func NoDelay(int)                           {}
 func KeepAlive(int, time.Duration)          {}
 func CloseFD(int)                           {}
-func Deafen(int)                            {}
 func Detach(net.Conn) (int, error)          { return -1, ErrUnsupported }
 func Attach(int) (net.Conn, error)          { return nil, ErrUnsupported }

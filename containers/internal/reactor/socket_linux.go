@@ -186,15 +186,6 @@ func KeepAlive(fd int, d time.Duration) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds)
 }
 
-// Deafen makes the kernel drop what arrives for a listener from now on, so that
-// nothing can join the queue between the last accept and the close: those
-// connections would be reset. A client whose SYN is dropped tries again, and is
-// then refused. Where it does not work, the gap stays.
-func Deafen(fd int) {
-	dropAll := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-	unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(dropAll)), Filter: &dropAll[0]})
-}
-
 // CloseFD closes a descriptor that no loop has.
 func CloseFD(fd int) { unix.Close(fd) }
 

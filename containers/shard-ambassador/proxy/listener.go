@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"distlab/containers/internal/lastcall"
 	"distlab/containers/internal/reactor"
 	"distlab/containers/shard-ambassador/pool"
 	"distlab/containers/shard-ambassador/ring"
@@ -41,6 +42,7 @@ func listen(p pool.Pool) (*listener, error) {
 		}
 	}
 	cfg := net.ListenConfig{KeepAlive: -1}
+	cfg.SetMultipathTCP(false) // see lastcall
 	ln, err := cfg.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, err
@@ -110,10 +112,22 @@ func (l *listener) accept() {
 	}
 }
 
+// retire lets nobody new in; close shall come when those whose handshake was
+// under way have had the time for it.
+func (l *listener) retire() {
+	if u, ok := l.ln.(*net.UnixListener); ok {
+		if path := l.cfg.Listen.Address; path[0] != '@' {
+			os.Remove(path)
+		}
+		u.SetUnlinkOnClose(false)
+	} else if l.src != nil {
+		lastcall.Deafen(l.src.FD)
+	}
+}
+
 // close stops accepting. Who has connected already is taken in first.
 func (l *listener) close() {
 	if l.src != nil {
-		reactor.Deafen(l.src.FD)
 		l.accept()
 		l.src.Close()
 		l.srv.workers[0].loop.Disarm(&l.pause)

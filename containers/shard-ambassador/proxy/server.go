@@ -26,10 +26,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"distlab/containers/internal/lastcall"
 	"distlab/containers/shard-ambassador/pool"
 	"distlab/containers/shard-ambassador/ring"
 )
@@ -187,12 +190,14 @@ func (s *Server) apply(pools []pool.Pool) error {
 		}
 	}
 	first := s.workers[0]
+	var leaving []*listener
 	for name, ln := range s.listeners {
 		if !wanted[name] || fresh[name] != nil {
-			s.do(first, ln.close)
+			leaving = append(leaving, ln)
 			delete(s.listeners, name)
 		}
 	}
+	s.closeListeners(context.Background(), leaving)
 	for name := range s.configs {
 		if !wanted[name] {
 			delete(s.configs, name)
@@ -230,9 +235,7 @@ func (s *Server) do(w *worker, f func()) {
 // and ends. It returns ctx's error if that was cut. A second call does nothing more.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	for _, ln := range s.listeners {
-		s.do(s.workers[0], ln.close)
-	}
+	s.closeListeners(ctx, slices.Collect(maps.Values(s.listeners)))
 	clear(s.listeners)
 	s.mu.Unlock()
 	var wait sync.WaitGroup
@@ -251,6 +254,24 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		cut = ctx.Err()
 	}
 	return errors.Join(cut, s.stop())
+}
+
+// closeListeners takes in who has connected, or is about to, and then closes.
+func (s *Server) closeListeners(ctx context.Context, list []*listener) {
+	if len(list) == 0 {
+		return
+	}
+	first := s.workers[0]
+	for _, ln := range list {
+		s.do(first, ln.retire)
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(lastcall.Grace):
+	}
+	for _, ln := range list {
+		s.do(first, ln.close)
+	}
 }
 
 // drain has all clients served to their end.
