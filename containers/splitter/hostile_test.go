@@ -90,7 +90,7 @@ func statusesOf(answers string) string {
 
 // impatient makes the end of the answers come by itself. A request may take its
 // time: the machine may be busy.
-func impatient(p *Proxy) { p.Limits.Idle, p.Limits.Header = time.Second, patience / 2 }
+func impatient(p *Proxy) { p.Limits.Idle, p.Limits.Header = time.Second, patience/2 }
 
 // TestHostile sends what two parsers could read in two ways, with a second
 // request hidden in it. No arm must see any of it, and the splitter go on. The

@@ -28,7 +28,7 @@ func (s *sidecar) send(t *testing.T, text string) string {
 
 // impatient makes the end of the answers come by itself. To half-close would
 // not do: an HTTP client that does is taken to be gone.
-func impatient(p *Proxy) { p.Limits.Idle, p.Limits.Header = 100*time.Millisecond, patience / 2 }
+func impatient(p *Proxy) { p.Limits.Idle, p.Limits.Header = 100*time.Millisecond, patience/2 }
 
 func statusesOf(answers string) string {
 	var list []string
