@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,6 +63,34 @@ func TestBench(t *testing.T) {
 			}
 			nothingLeft(t, l.Name)
 		})
+	}
+}
+
+// TestBenchImages: a machine without a registry can be given what the comparisons need, too, when it is asked for.
+func TestBenchImages(t *testing.T) {
+	if testing.Short() {
+		t.SkipNow()
+	}
+	if err := tool(); err != nil {
+		t.Fatal(err)
+	}
+	users := func(flags ...string) []string {
+		var needs []struct{ Labs []string }
+		out, err := exec.Command(".lab/bin/lab", append([]string{"images", "-o", "json"}, flags...)...).Output()
+		if err := errors.Join(err, json.Unmarshal(out, &needs)); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, n := range needs {
+			all = append(all, n.Labs...)
+		}
+		return all
+	}
+	without, with := users(), users("--bench")
+	for _, l := range labs.Catalog {
+		if slices.Contains(without, l.Name+"/bench") || slices.Contains(with, l.Name+"/bench") != (l.Bench != nil) {
+			t.Errorf("%s: without the flag %q, with it %q", l.Name, without, with)
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func (d *doctor) needs(ctx context.Context) ([]images.Need, error) {
 	}
 	d.needsOnce.Do(func() {
 		a := &app{}
-		d.needed, d.needsErr = a.needs(ctx, &images.Images{Root: d.root, Docker: d.engine.Docker}, d.labs)
+		d.needed, d.needsErr = a.needs(ctx, &images.Images{Root: d.root, Docker: d.engine.Docker}, d.labs, false)
 	})
 	return d.needed, d.needsErr
 }

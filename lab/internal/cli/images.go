@@ -28,6 +28,7 @@ type imageJSON struct {
 
 func (a *app) images() *cobra.Command {
 	var out format
+	var bench bool
 	cmd := &cobra.Command{
 		Use:   "images [LAB…]",
 		Short: "The images that labs need, and where they are",
@@ -44,7 +45,7 @@ to pull, or substituted by one made from Debian packages. Changes nothing and as
 			if err != nil {
 				return err
 			}
-			needs, err := a.needs(cmd.Context(), im, labs)
+			needs, err := a.needs(cmd.Context(), im, labs, bench)
 			if err != nil {
 				return err
 			}
@@ -55,6 +56,7 @@ to pull, or substituted by one made from Debian packages. Changes nothing and as
 		},
 	}
 	out.flag(cmd, "text", "json")
+	benchFlag(cmd, &bench)
 	cmd.AddCommand(a.imagesSave(), a.imagesLoad())
 	return cmd
 }
@@ -71,15 +73,29 @@ func (a *app) imageStore(ctx context.Context) (*images.Images, error) {
 	return &images.Images{Root: root, Docker: e.Docker}, nil
 }
 
-// needs are the images of labs and the probe's.
-func (a *app) needs(ctx context.Context, im *images.Images, labs []check.Lab) ([]images.Need, error) {
+func benchFlag(cmd *cobra.Command, bench *bool) {
+	cmd.Flags().BoolVar(bench, "bench", false, "those of lab bench, too")
+}
+
+// needs are the images of labs, with bench those of their comparisons too, and the probe's.
+func (a *app) needs(ctx context.Context, im *images.Images, labs []check.Lab, bench bool) ([]images.Need, error) {
 	var projects []*types.Project
+	add := func(l check.Lab, bench bool) error {
+		p, err := compose.Load(ctx, compose.Source{Root: im.Root, Lab: l.Name, Bench: bench}, nil)
+		if err == nil {
+			projects = append(projects, p.Project)
+		}
+		return err
+	}
 	for _, l := range labs {
-		p, err := compose.Load(ctx, compose.Source{Root: im.Root, Lab: l.Name}, nil)
-		if err != nil {
+		if err := add(l, false); err != nil {
 			return nil, err
 		}
-		projects = append(projects, p.Project)
+		if bench && l.Bench != nil {
+			if err := add(l, true); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return im.Needs(ctx, projects...)
 }

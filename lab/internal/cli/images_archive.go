@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) imagesSave() *cobra.Command {
-	var force bool
+	var force, bench bool
 	cmd := &cobra.Command{
 		Use:   "save FILE [LAB…]",
 		Short: "Write the images that labs need into one archive, for a machine without a registry",
@@ -43,10 +43,11 @@ FILE - is standard output. An existing file is not replaced without --force.`,
 			if err := a.mayWrite(args[0], force); err != nil {
 				return err
 			}
-			return a.saveImages(cmd.Context(), args[0], labs)
+			return a.saveImages(cmd.Context(), args[0], labs, bench)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "replace FILE")
+	benchFlag(cmd, &bench)
 	return cmd
 }
 
@@ -80,7 +81,7 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func (a *app) saveImages(ctx context.Context, file string, labs []check.Lab) error {
+func (a *app) saveImages(ctx context.Context, file string, labs []check.Lab, bench bool) error {
 	im, err := a.imageStore(ctx)
 	if err != nil {
 		return err
@@ -88,14 +89,14 @@ func (a *app) saveImages(ctx context.Context, file string, labs []check.Lab) err
 	d := a.display()
 	defer d.close(true)
 	im.Report = d.image
-	needs, err := a.needs(ctx, im, labs)
+	needs, err := a.needs(ctx, im, labs, bench)
 	if err != nil {
 		return err
 	}
 	if _, err := im.Ensure(ctx, needs); err != nil {
 		return err
 	}
-	if needs, err = a.needs(ctx, im, labs); err != nil { // where each is now
+	if needs, err = a.needs(ctx, im, labs, bench); err != nil { // where each is now
 		return err
 	}
 	name := file
