@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -167,59 +166,4 @@ func (t *tcpLoop) release(b []byte) {
 	if cap(b) > 0 && len(t.spare) < keepSpare {
 		t.spare = append(t.spare, b[:0])
 	}
-}
-
-// socket is a client's TCP connection below its TLS: Go's at first, then a
-// loop's. There it does not wait: a read of nothing fails with
-// os.ErrDeadlineExceeded, which crypto/tls takes for what it is, a read to be
-// tried again, and a write keeps what the kernel does not take. Any goroutine may
-// close it.
-type socket struct {
-	end
-	local, remote net.Addr
-
-	mu     sync.Mutex // guards the following
-	conn   net.Conn   // Go's; nil in the loop
-	duct   *duct      // in the loop
-	closed bool
-}
-
-func newSocket(conn net.Conn) *socket {
-	return &socket{conn: conn, local: conn.LocalAddr(), remote: conn.RemoteAddr()}
-}
-
-// detach takes it out of Go's hands.
-func (s *socket) detach(d *duct) (fd int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return -1, false
-	}
-	fd, err := reactor.Detach(s.conn)
-	if err != nil {
-		return -1, false
-	}
-	s.conn, s.duct = nil, d
-	return fd, true
-}
-
-func (s *socket) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
-// Close closes the connection. In a loop that is done soon.
-func (s *socket) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	if s.conn != nil {
-		return s.conn.Close()
-	}
-	s.duct.on.loop.Post(s.duct.cut)
-	return nil
 }

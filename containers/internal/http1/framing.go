@@ -175,8 +175,6 @@ func (f *Framing) step(b byte) (done bool, err error) {
 	return false, nil
 }
 
-func (f *Framing) startChunk() { f.state, f.left, f.digits, f.line = inChunkSize, 0, 0, 0 }
-
 // requestLine wants exactly: method SP target SP HTTP/1.0 or HTTP/1.1.
 func (f *Framing) requestLine(b byte) error {
 	switch {
@@ -245,15 +243,6 @@ func (f *Framing) nameByte(b byte) error {
 		f.nameN++
 	}
 	return f.countTrailer()
-}
-
-func (f *Framing) countTrailer() error {
-	if f.trailer {
-		if f.line++; f.line > maxTrailer {
-			return FramingError("trailers too long")
-		}
-	}
-	return nil
 }
 
 // startValue knows the header's name, and refuses those that contradict one
@@ -366,6 +355,17 @@ func (f *Framing) endHead() (done bool) {
 	return false
 }
 
+func (f *Framing) startChunk() { f.state, f.left, f.digits, f.line = inChunkSize, 0, 0, 0 }
+
+func (f *Framing) countTrailer() error {
+	if f.trailer {
+		if f.line++; f.line > maxTrailer {
+			return FramingError("trailers too long")
+		}
+	}
+	return nil
+}
+
 // chunkLine reads a chunk's size and skips its extensions: net/http does not
 // forward them.
 func (f *Framing) chunkLine(b byte) error {
@@ -393,27 +393,3 @@ func (f *Framing) chunkLine(b byte) error {
 	}
 	return nil
 }
-
-func hexValue(b byte) int {
-	switch {
-	case '0' <= b && b <= '9':
-		return int(b - '0')
-	case 'a' <= b && b <= 'f':
-		return int(b-'a') + 10
-	case 'A' <= b && b <= 'F':
-		return int(b-'A') + 10
-	}
-	return -1
-}
-
-// isToken is RFC 9110's tchar: what names of methods and headers are made of.
-func isToken(b byte) bool { return tokens[b] }
-
-var tokens = func() (t [256]bool) {
-	for b := range t {
-		c := byte(b)
-		t[b] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' ||
-			c != 0 && strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-	}
-	return t
-}()
