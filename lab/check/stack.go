@@ -133,18 +133,22 @@ func (s *Stack) Record(name string, data []byte) error {
 	return s.driver.Record(s.claim+"-"+name, data)
 }
 
-// Wait asks until what it asks for is so, or ctx ends: then the error is the last answer's. It asks again at once
-// after a quick answer at first, and every 50 ms later: it waits for a condition, never for a time.
+// Wait asks until what it asks for is so, or ctx ends: then the error is the last answer's that ctx did not cut off. It
+// asks again at once after a quick answer at first, and every 50 ms later: it waits for a condition, never for a time.
 func Wait(ctx context.Context, what string, ask func(context.Context) error) error {
 	pause := 5 * time.Millisecond
+	var last error
 	for {
 		err := ask(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w (last: %w)", what, context.Cause(ctx), err)
+			return fmt.Errorf("wait for %s: %w (last: %w)", what, context.Cause(ctx), last)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, 50*time.Millisecond)

@@ -138,5 +138,18 @@ func TestWait(t *testing.T) {
 		if asked < 20 || asked > 30 {
 			t.Errorf("asked %d times in a second", asked)
 		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		asked = 0
+		err = Wait(ctx, "an answer", func(ctx context.Context) error {
+			if asked++; asked == 1 {
+				return errTest
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if !errors.Is(err, errTest) {
+			t.Errorf("the last question was cut off, and what was answered before is not told: %v", err)
+		}
 	})
 }

@@ -232,7 +232,7 @@ func TestRunIsUndone(t *testing.T) {
 		}
 	}
 	left("no-such-command")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if done, err := e.Heal(ctx); len(done) > 0 || err == nil || !strings.Contains(err.Error(), "exit code 2") {
 		t.Errorf("an undo that fails: %q, %v", done, err)
