@@ -173,8 +173,7 @@ func typeLine(t *testing.T, line string) string {
 var exits = regexp.MustCompile(`# exit (\d+)`)
 
 // TestLabReadme runs the commands of the labs' READMEs, in order and in one shell. Each must exit 0, or with the code
-// that a comment beside it says, and in the end nothing may be left. Two shells are at work at a time, as two people would be;
-// the database's takes as long as the others together, and waits most of it.
+// that a comment beside it says, and in the end nothing may be left. Two shells are at work at a time, as two people would be.
 func TestLabReadme(t *testing.T) {
 	if testing.Short() {
 		t.Log("-short leaves out what needs Docker")
@@ -186,7 +185,10 @@ func TestLabReadme(t *testing.T) {
 		wants []string
 	}
 	people := map[string][]readme{
-		"first": {{"adapter/health", []string{"maintenance\n", `"restarts": 1`, "3 of 3 claims passed", "not restarted in"}}},
+		"first": {
+			{"adapter/health", []string{"maintenance\n", `"restarts": 1`, "3 of 3 claims passed", "not restarted in"}},
+			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"}},
+		},
 		"second": {
 			{"sidecar/tls", []string{`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"}},
 			{"ambassador/shard", []string{
@@ -196,7 +198,6 @@ func TestLabReadme(t *testing.T) {
 				"X-Split-Reason: header", "<h1>The New Shop</h1>", "X-Split-Reason: ip_hash",
 				`"experiment": 1`, "2 of 2 claims passed", "0 of 2000 users", "production in 0 of",
 			}},
-			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"}},
 		},
 	}
 	for _, l := range labs.Catalog {
