@@ -74,8 +74,10 @@ type Limits struct {
 
 func (p *Proxy) init() {
 	p.once.Do(func() {
+		p.mu.Lock() // whoever counts connections may come before Serve
 		p.doors = make(map[*door]struct{})
 		p.conns = make(map[*conn]struct{})
+		p.mu.Unlock()
 		p.http1, p.http2 = p.newTransport(false), p.newTransport(true)
 		p.reverse = &httputil.ReverseProxy{
 			Rewrite:      p.rewrite,

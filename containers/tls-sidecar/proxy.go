@@ -79,8 +79,10 @@ type Limits struct {
 
 func (p *Proxy) init() {
 	p.once.Do(func() {
+		p.mu.Lock() // whoever counts connections may come before Serve
 		p.listeners = make(map[*lastcall.Listener]struct{})
 		p.conns = make(map[*wireConn]struct{})
+		p.mu.Unlock()
 		if p.Log == nil {
 			p.Log = slog.New(slog.DiscardHandler)
 		}
