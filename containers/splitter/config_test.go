@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
 )
 
@@ -69,17 +70,17 @@ func TestContradictions(t *testing.T) {
 func TestFit(t *testing.T) {
 	tests := []struct {
 		name                  string
-		has                   resources
+		has                   daemon.Resources
 		vars                  []string
 		connections, requests int
 	}{
-		{"unknown", resources{}, nil, 20000, 10000},
-		{"plenty", resources{memory: 64 << 30, files: 1 << 20}, nil, 20000, 10000},
-		{"64 MiB", resources{memory: 64 << 20}, nil, 1365, 113},
-		{"64 MiB and a mirror", resources{memory: 64 << 20}, []string{"MIRROR=http://m"}, 1109, 92},
-		{"tiny", resources{memory: 1 << 20}, nil, 28, 2},
-		{"few files", resources{files: 1024}, nil, 512, 256},
-		{"none asked", resources{memory: 64 << 20}, []string{"MAX_CONNECTIONS=0", "MAX_REQUESTS=0"}, 0, 0},
+		{"unknown", daemon.Resources{}, nil, 20000, 10000},
+		{"plenty", daemon.Resources{Memory: 64 << 30, Files: 1 << 20}, nil, 20000, 10000},
+		{"64 MiB", daemon.Resources{Memory: 64 << 20}, nil, 1365, 113},
+		{"64 MiB and a mirror", daemon.Resources{Memory: 64 << 20}, []string{"MIRROR=http://m"}, 1109, 92},
+		{"tiny", daemon.Resources{Memory: 1 << 20}, nil, 28, 2},
+		{"few files", daemon.Resources{Files: 1024}, nil, 512, 256},
+		{"none asked", daemon.Resources{Memory: 64 << 20}, []string{"MAX_CONNECTIONS=0", "MAX_REQUESTS=0"}, 0, 0},
 	}
 	for _, tt := range tests {
 		got := load(t, append(tt.vars, twoArms)...).fit(tt.has)

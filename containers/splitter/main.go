@@ -30,12 +30,12 @@ const (
 )
 
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
-	has := available()
-	collectWithin(has.memory)
+	has := daemon.Available()
+	daemon.CollectWithin(has.Memory)
 	asked := cfg
 	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
 		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
-			"memory_bytes", has.memory, "file_descriptors", has.files)
+			"memory_bytes", has.Memory, "file_descriptors", has.Files)
 	}
 	metrics := NewMetrics(p.Metrics)
 	splitter := &Splitter{

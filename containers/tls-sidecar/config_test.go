@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,18 +66,18 @@ func TestFit(t *testing.T) {
 	type limits struct{ connections, requests int }
 	tests := []struct {
 		name string
-		has  resources
+		has  daemon.Resources
 		ask  limits
 		want limits
 	}{
-		{"all there is", resources{}, limits{20000, 10000}, limits{20000, 10000}},
-		{"much", resources{memory: 8 << 30, files: 1 << 20}, limits{20000, 10000}, limits{20000, 10000}},
-		{"64 MiB", resources{memory: 64 << 20}, limits{20000, 10000}, limits{682, 170}},
-		{"64 MiB, less asked", resources{memory: 64 << 20}, limits{100, 10}, limits{100, 10}},
-		{"next to no memory", resources{memory: 1 << 20}, limits{20000, 10000}, limits{14, 3}},
-		{"1024 files", resources{files: 1024}, limits{20000, 10000}, limits{384, 384}},
-		{"next to no files", resources{files: 10}, limits{20000, 10000}, limits{1, 1}},
-		{"no limit", resources{memory: 64 << 20, files: 1024}, limits{0, 0}, limits{0, 0}},
+		{"all there is", daemon.Resources{}, limits{20000, 10000}, limits{20000, 10000}},
+		{"much", daemon.Resources{Memory: 8 << 30, Files: 1 << 20}, limits{20000, 10000}, limits{20000, 10000}},
+		{"64 MiB", daemon.Resources{Memory: 64 << 20}, limits{20000, 10000}, limits{682, 170}},
+		{"64 MiB, less asked", daemon.Resources{Memory: 64 << 20}, limits{100, 10}, limits{100, 10}},
+		{"next to no memory", daemon.Resources{Memory: 1 << 20}, limits{20000, 10000}, limits{14, 3}},
+		{"1024 files", daemon.Resources{Files: 1024}, limits{20000, 10000}, limits{384, 384}},
+		{"next to no files", daemon.Resources{Files: 10}, limits{20000, 10000}, limits{1, 1}},
+		{"no limit", daemon.Resources{Memory: 64 << 20, Files: 1024}, limits{0, 0}, limits{0, 0}},
 	}
 	for _, tt := range tests {
 		got := config{MaxConnections: tt.ask.connections, MaxRequests: tt.ask.requests}.fit(tt.has)

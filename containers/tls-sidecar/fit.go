@@ -1,19 +1,6 @@
 package main
 
-import (
-	"os"
-	"runtime/debug"
-	"strconv"
-	"strings"
-	"syscall"
-)
-
-// resources are what the engine lets the process have; 0 is unknown, or no
-// bound.
-type resources struct {
-	memory uint64 // bytes
-	files  uint64 // descriptors
-}
+import "distlab/containers/internal/daemon"
 
 // What one of each takes at most, measured with head room for the garbage
 // collector: an idle TLS connection 34 KiB with Go's HTTP server, where any
@@ -28,20 +15,20 @@ const (
 // fit lowers limits to what the resources bear: a flood of connections is to
 // be turned away, not to get the process killed. No limit, 0, stays none:
 // somebody has asked for it.
-func (cfg config) fit(r resources) config {
+func (cfg config) fit(r daemon.Resources) config {
 	connections, requests := uint64(cfg.MaxConnections), uint64(cfg.MaxRequests)
-	if r.memory > 0 {
+	if r.Memory > 0 {
 		spare := uint64(1 << 20)
-		if r.memory > baseMemory {
-			spare = max(spare, r.memory-baseMemory)
+		if r.Memory > baseMemory {
+			spare = max(spare, r.Memory-baseMemory)
 		}
 		connections = min(connections, spare*2/3/connectionMemory)
 		requests = min(requests, spare/3/requestMemory)
 	}
-	if r.files > 0 {
+	if r.Files > 0 {
 		spare := uint64(2)
-		if r.files > baseFiles {
-			spare = max(spare, r.files-baseFiles)
+		if r.Files > baseFiles {
+			spare = max(spare, r.Files-baseFiles)
 		}
 		// In TCP mode each connection has another to the app.
 		connections = min(connections, spare/2)
@@ -49,33 +36,4 @@ func (cfg config) fit(r resources) config {
 	}
 	cfg.MaxConnections, cfg.MaxRequests = int(connections), int(requests)
 	return cfg
-}
-
-// available asks the kernel. Go has raised the soft limit of descriptors to
-// the hard one already.
-func available() (r resources) {
-	var files syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil {
-		r.files = files.Max
-	}
-	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		// "max", or in version 1 a number near 2^63, is none.
-		if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && n < 1<<50 {
-			r.memory = n
-		}
-		break
-	}
-	return r
-}
-
-// collectWithin makes the garbage collector work harder near the bound,
-// rather than to grow over it. GOMEMLIMIT is a person's word and stands.
-func collectWithin(memory uint64) {
-	if memory > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(memory / 10 * 9))
-	}
 }

@@ -34,13 +34,13 @@ const (
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	ctx, stop := context.WithCancel(ctx) // ON_CHANGE=exit stops from within
 	defer stop()
-	has := available()
-	collectWithin(has.memory)
-	pace(has.memory)
+	has := daemon.Available()
+	daemon.CollectWithin(has.Memory)
+	pace(has.Memory)
 	asked := cfg
 	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
 		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
-			"memory_bytes", has.memory, "file_descriptors", has.files)
+			"memory_bytes", has.Memory, "file_descriptors", has.Files)
 	}
 	metrics := NewMetrics(p.Metrics)
 	certificates, err := cfg.certificates(p.Log, metrics)
