@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"distlab/containers/internal/whole"
 )
 
 // Store keeps a cursor in a file, so that a restart of this program repeats nothing.
@@ -36,16 +37,5 @@ func (s *Store) save(c Cursor) error {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(s.Path), ".cursor-*")
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(append(text, '\n'))
-	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), s.Path)
-	}
-	if err != nil {
-		os.Remove(temp.Name())
-	}
-	return err
+	return whole.Write(s.Path, append(text, '\n'), 0o644)
 }

@@ -9,14 +9,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
+
+	"distlab/containers/internal/whole"
 )
 
 // selfSigned makes a certificate for the names (DNS names, wildcards, IP
@@ -97,40 +96,10 @@ func notInDNSName(r rune) bool {
 // old one.
 func writePair(files PairFiles, cert, key []byte) error {
 	if files.Key == "" {
-		return writeFile(files.Cert, append(cert[:len(cert):len(cert)], key...), 0o600)
+		return whole.Write(files.Cert, append(cert[:len(cert):len(cert)], key...), 0o600)
 	}
-	if err := writeFile(files.Key, key, 0o600); err != nil {
+	if err := whole.Write(files.Key, key, 0o600); err != nil {
 		return err
 	}
-	return writeFile(files.Cert, cert, 0o644)
-}
-
-func writeFile(path string, text []byte, mode fs.FileMode) (err error) {
-	// The file itself is to be replaced, not the link that leads to it.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return whole.Write(files.Cert, cert, 0o644)
 }
