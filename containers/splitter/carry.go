@@ -64,7 +64,7 @@ func (p *Proxy) again(x *exchange, err error) bool {
 		return false
 	}
 	failed, outcome := x.decision.Arm, x.outcome
-	if !p.Splitter.Again(&x.decision, &x.facts) {
+	if !p.Splitter.Again(&x.decision, &x.facts, !forward.NotSent(err)) {
 		failed.counter.refusedRetry()
 		return false
 	}

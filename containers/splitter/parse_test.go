@@ -187,7 +187,7 @@ func TestDecideAllocates(t *testing.T) {
 			if n := testing.AllocsPerRun(100, func() {
 				d := s.Decide(&facts)
 				first := d.Arm
-				if s.Again(&d, &facts) {
+				if s.Again(&d, &facts, true) {
 					s.Done(first, Outcome{Kind: Failed})
 				}
 				s.Done(d.Arm, Outcome{Kind: Good})

@@ -267,7 +267,14 @@ func (t *set) next(d *Decision, r *Rules, f *Facts, now time.Duration) int {
 // Again chooses another arm for a request that may be sent once more. It is
 // false, and the decision as it was, if there is no other or the budget is
 // used up. The arm that failed is Done by its caller.
-func (s *Splitter) Again(d *Decision, f *Facts) bool {
+//
+// Sent is whether the arm that failed may have seen the request. One that has not
+// costs the budget nothing: it is no more work for anybody, and an arm whose name
+// is gone or whose network drops packets fails a second's requests at one moment,
+// which no share of them would pay for. Each arm is tried once at most.
+//
+// Source: gRFC A6, transparent retries.
+func (s *Splitter) Again(d *Decision, f *Facts, sent bool) bool {
 	if !s.Rules.Fallback || d.Reason == ByOverride {
 		return false
 	}
@@ -282,7 +289,7 @@ func (s *Splitter) Again(d *Decision, f *Facts) bool {
 	if i < 0 {
 		return false
 	}
-	if !s.Budget.withdraw(now) {
+	if sent && !s.Budget.withdraw(now) {
 		balance.Release(next.set.peers.Peer(i))
 		return false
 	}
