@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"distlab/containers/internal/balance"
 )
 
 func TestArmSpec(t *testing.T) {
@@ -182,7 +184,7 @@ func TestDecideAllocates(t *testing.T) {
 	for name, r := range rules {
 		for _, fallback := range []bool{false, true} {
 			r.Fallback = fallback
-			s := &Splitter{Rules: r, Budget: Budget{PerSecond: 1e9}}
+			s := &Splitter{Rules: r, Budget: balance.Budget{PerSecond: 1e9}}
 			s.Set([]ArmSpec{armSpec("a=http://a max_fails=0"), armSpec("b=http://b max_fails=0"), armSpec("c=http://c max_fails=0")})
 			if n := testing.AllocsPerRun(100, func() {
 				d := s.Decide(&facts)

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"distlab/containers/splitter/balance"
+	"distlab/containers/internal/balance"
 )
 
 // Why is the answer to "which arm, and for which reason": that of the very
