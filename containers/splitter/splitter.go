@@ -252,7 +252,7 @@ func (t *set) next(d *Decision, r *Rules, f *Facts, now time.Duration) int {
 		return t.peers.IPHash(&d.pick, f.Client, now)
 	}
 	var scratch [256]byte
-	key := r.Key.append(scratch[:0], f)
+	key := r.Key.Append(scratch[:0], f)
 	switch r.Balance {
 	case "hash":
 		return t.peers.Hash(&d.pick, key, now)

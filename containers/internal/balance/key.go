@@ -1,4 +1,4 @@
-package main
+package balance
 
 import (
 	"fmt"
@@ -22,8 +22,8 @@ type Facts struct {
 	Header   Getter
 }
 
-// setTarget says what is asked for.
-func (f *Facts) setTarget(target string) {
+// SetTarget says what is asked for.
+func (f *Facts) SetTarget(target string) {
 	f.Target = target
 	f.Path, f.RawQuery, _ = strings.Cut(target, "?")
 }
@@ -120,8 +120,11 @@ func (*Key) SettingType() (name, want string) { return "key", "a key like $remot
 
 func (k Key) String() string { return k.text }
 
-// append writes the key of a request to b.
-func (k *Key) append(b []byte, f *Facts) []byte {
+// None says that nothing is hashed.
+func (k *Key) None() bool { return len(k.parts) == 0 }
+
+// Append writes the key of a request to b.
+func (k *Key) Append(b []byte, f *Facts) []byte {
 	for i := range k.parts {
 		p := &k.parts[i]
 		switch p.kind {
@@ -142,9 +145,9 @@ func (k *Key) append(b []byte, f *Facts) []byte {
 		case keyMethod:
 			b = append(b, f.Method...)
 		case keyArg:
-			b = append(b, argument(f.RawQuery, p.name)...)
+			b = append(b, Argument(f.RawQuery, p.name)...)
 		case keyCookie:
-			b = append(b, cookie(f.Header.Get("Cookie"), p.name)...)
+			b = append(b, Cookie(f.Header.Get("Cookie"), p.name)...)
 		case keyHeader:
 			b = append(b, f.Header.Get(p.name)...)
 		}
@@ -152,9 +155,9 @@ func (k *Key) append(b []byte, f *Facts) []byte {
 	return b
 }
 
-// argument is the first value of a query's argument, as sent: nginx does not
+// Argument is the first value of a query's argument, as sent: nginx does not
 // unescape it either. Its name is found whatever its case, as there.
-func argument(query, name string) string {
+func Argument(query, name string) string {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
@@ -165,8 +168,8 @@ func argument(query, name string) string {
 	return ""
 }
 
-// cookie is the first value of a cookie in a Cookie header, without quotes.
-func cookie(header, name string) string {
+// Cookie is the first value of a cookie in a Cookie header, without quotes.
+func Cookie(header, name string) string {
 	for header != "" {
 		var pair string
 		pair, header, _ = strings.Cut(header, ";")
