@@ -27,7 +27,7 @@ type Response struct {
 func (r *Response) Parse(buf []byte, head bool) Verdict {
 	*r = Response{Size: headLen(buf)}
 	if r.Size == 0 {
-		return Part
+		return part(buf)
 	}
 	r.buf = buf[:r.Size]
 	i := r.statusLine()
@@ -53,6 +53,20 @@ func (r *Response) Parse(buf []byte, head bool) Verdict {
 		return Unusual
 	}
 	return r.body(head)
+}
+
+// part is Unusual if the head may have ended already, for those who take a bare
+// line feed for a line's end.
+func part(buf []byte) Verdict {
+	for i := 0; ; i++ {
+		n := bytes.IndexByte(buf[i:], '\n')
+		if n < 0 {
+			return Part
+		}
+		if i += n; i == 0 || buf[i-1] != '\r' {
+			return Unusual
+		}
+	}
 }
 
 // body settles what follows the head.
