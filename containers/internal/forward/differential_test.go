@@ -151,6 +151,11 @@ func FuzzPaths(f *testing.F) {
 			f.Add([]byte(c.Text), []byte(c.App.Answer), c.App.Close)
 		}
 	}
+	for _, found := range [][2]string{ // by the fuzzer
+		{"POST /a HTTP/1.1\r\nHost: a\r\n\r\n", "POST /a HTTP/1.1\r\nHost:"},
+	} {
+		f.Add([]byte(found[0]), []byte(found[1]), false)
+	}
 	short, long := startPair(f, 50*time.Millisecond), startPair(f, 2*time.Second)
 	runs := 0
 	f.Fuzz(func(t *testing.T, text, answer []byte, closes bool) {

@@ -102,3 +102,13 @@ func TestRequests(t *testing.T) {
 		})
 	}
 }
+
+func TestRequests2(t *testing.T) {
+	app := startApp(t)
+	s := startEngine(t, app.Addr, true, func(s *simple) { s.H2C = true })
+	for _, c := range httpcases.Requests2 {
+		for _, complaint := range c.Run(app, s.dial) {
+			t.Errorf("%s (%s): %s", c.Name, c.Why, complaint)
+		}
+	}
+}
