@@ -86,6 +86,23 @@ func (a *App) Seen() []string {
 	return append([]string(nil), a.seen...)
 }
 
+// HangUp ends its side of all connections. They are gone when the other side has
+// ended, too.
+func (a *App) HangUp() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.conns {
+		c.(*net.TCPConn).CloseWrite()
+	}
+}
+
+// Open is how many connections there are.
+func (a *App) Open() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.conns)
+}
+
 // Opened is how many connections there have been.
 func (a *App) Opened() int {
 	a.mu.Lock()
