@@ -83,9 +83,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.Out = e.outgoing(x)
 	e.Handle(x)
-	if x.code == 0 && !x.abort {
-		x.code = http.StatusOK // a handler that wrote nothing
-		x.WriteHeader(x.code)
+	if !x.abort {
+		x.WriteHeader(http.StatusOK) // of a handler that wrote nothing
 	}
 }
 

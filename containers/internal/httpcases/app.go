@@ -197,13 +197,13 @@ func readBody(r *bufio.Reader, head string) (string, error) {
 	lower := strings.ToLower(head)
 	if _, after, ok := strings.Cut(lower, "\r\ncontent-length:"); ok {
 		text, _, _ := strings.Cut(after, "\r\n")
-		n, err := strconv.Atoi(strings.TrimSpace(text))
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 		if err != nil {
 			return "", err
 		}
-		body := make([]byte, n)
-		_, err = io.ReadFull(r, body)
-		return string(body), err
+		var body strings.Builder
+		_, err = io.CopyN(&body, r, n)
+		return body.String(), err
 	}
 	if !strings.Contains(lower, "\r\ntransfer-encoding:") {
 		return "", nil
