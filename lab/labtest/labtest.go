@@ -39,17 +39,16 @@ func Run(t *testing.T, lab check.Lab) {
 	defer stop()
 	r, seed := newRunner(ctx, t, lab), newSeed(t)
 	t.Logf("instance %s, seed %d (%s=%d repeats it)", r.Instance, seed, SeedVariable, seed)
-	lock, err := stack.Acquire(r.Project(), "go test")
-	must(t, err)
+	must(t, r.Lock(ctx, "go test"))
 	t.Cleanup(func() {
 		clean, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := r.Down(clean); err != nil {
 			t.Errorf("down: %v", err)
 		}
-		lock.Release()
+		r.Unlock()
 	})
-	_, err = r.Up(ctx, "")
+	_, err := r.Up(ctx, "")
 	must(t, err)
 	o := runner.VerifyOptions{Seed: seed}
 	rep, dir, err := r.Verify(ctx, o)

@@ -235,7 +235,7 @@ const trial = compose.Prefix + "doctor"
 func (d *doctor) subnets(ctx context.Context) finding {
 	const id = "subnets"
 	const room = "remove networks that nobody uses: lab gc, docker network prune\nor give the engine more: default-address-pools in /etc/docker/daemon.json"
-	lock, err := stack.Acquire(trial, "doctor")
+	lock, err := d.engine.Lock(ctx, trial, "doctor")
 	if err != nil {
 		return warn(id, "", "not tried: %v", err)
 	}
@@ -243,7 +243,7 @@ func (d *doctor) subnets(ctx context.Context) finding {
 	docker := d.engine.Docker
 	name := fmt.Sprintf("%s-%d", trial, os.Getpid())
 	made, err := docker.NetworkCreate(ctx, name, client.NetworkCreateOptions{Labels: map[string]string{
-		api.ProjectLabel: trial, compose.LabelOwner: string(stack.Self()),
+		api.ProjectLabel: trial, compose.LabelLab: "doctor", compose.LabelOwner: string(stack.Self()),
 	}})
 	if err != nil {
 		err = stack.Explain(d.engine.Host, err)

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/shirou/gopsutil/v4/mem"
-
-	"distlab/lab/internal/stack"
 )
 
 // clone looks whether the folder that the labs come from is there, and can be written: binaries and runs are kept in it.
@@ -28,17 +26,6 @@ func (d *doctor) clone(context.Context) []finding {
 		return []finding{bad("clone", "binaries and runs are kept there: make it yours, or work in a clone that is", "%v", err)}
 	}
 	return []finding{good("clone", "%s", d.root)}
-}
-
-// state looks whether locks and the journal of faults can be kept.
-func (d *doctor) state(context.Context) []finding {
-	dir := stack.StateDir()
-	for _, sub := range []string{"locks", "faults"} {
-		if err := writable(filepath.Join(dir, sub)); err != nil {
-			return []finding{bad("state", "locks and the journal of faults are kept there: make it yours, or set XDG_STATE_HOME to a folder that is", "%v", err)}
-		}
-	}
-	return []finding{good("state", "%s", dir)}
 }
 
 // writable tries it: permissions, read-only file systems and quotas do not all show otherwise.

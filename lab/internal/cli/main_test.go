@@ -92,7 +92,7 @@ func setup(env *testscript.Env) error {
 	}
 	home := filepath.Join(env.WorkDir, "home")
 	for k, v := range map[string]string{
-		"DISTLAB_ROOT": clone, "HOME": home, "XDG_STATE_HOME": filepath.Join(home, "state"),
+		"DISTLAB_ROOT": clone, "HOME": home,
 		"DOCKER_HOST": "unix://" + filepath.Join(env.WorkDir, "nowhere.sock"),
 	} {
 		env.Setenv(k, v)
@@ -164,7 +164,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(t.Context(), "lab", args...) // testscript.Main has put it on the path
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DISTLAB_ROOT="+filepath.Join(dir, "clone"), "HOME="+dir, "XDG_STATE_HOME="+dir,
+	cmd.Env = append(os.Environ(), "DISTLAB_ROOT="+filepath.Join(dir, "clone"), "HOME="+dir,
 		"DOCKER_HOST=unix://"+filepath.Join(dir, "nowhere.sock"))
 	return cmd
 }

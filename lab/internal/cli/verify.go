@@ -16,7 +16,6 @@ import (
 	"distlab/lab/check"
 	"distlab/lab/internal/report"
 	"distlab/lab/internal/runner"
-	"distlab/lab/internal/stack"
 )
 
 type verifyFlags struct {
@@ -185,11 +184,10 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 	if err != nil {
 		return rep, err
 	}
-	lock, err := stack.Acquire(r.Project(), "verify")
-	if err != nil {
+	if err := r.Lock(ctx, "verify"); err != nil {
 		return rep, err
 	}
-	defer lock.Release()
+	defer r.Unlock()
 	vo := runner.VerifyOptions{Variant: o.Variant, Claims: f.claims, Seed: f.seed}
 	if f.variant != "" && f.variant != o.Variant {
 		defer func() {

@@ -30,6 +30,7 @@ const (
 	LabelVariant  = "distlab.variant"  // on the services that the variant changes
 	LabelRoot     = "distlab.root"     // the clone it came from
 	LabelOwner    = "distlab.owner"    // the process without which it is an orphan; absent on what `lab up` starts
+	LabelSession  = "distlab.session"  // of the owner: what it owns lives as long as it holds a lock
 	LabelExpires  = "distlab.expires"  // RFC 3339; after it, it is an orphan whoever owns it
 )
 
@@ -88,6 +89,17 @@ func (s Source) Project() string {
 		name += "-" + s.Instance
 	}
 	return name
+}
+
+// projectName is what [Source.Project] gives, and what compose puts behind it for a network or a volume.
+var projectName = regexp.MustCompile(`^(` + Prefix + `(?:bench_)?[a-z][a-z0-9-]*-[a-z0-9-]+)_[a-zA-Z0-9]`)
+
+// ProjectOf is the project whose network or volume has this name, or "".
+func ProjectOf(name string) string {
+	if m := projectName.FindStringSubmatch(name); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // Files are the compose files, the override last.
@@ -176,6 +188,7 @@ func broken(src Source, err error) error {
 // Owned are the labels that a stack's things get besides those that say which lab it is.
 type Owned struct {
 	Owner   string
+	Session string
 	Expires string
 }
 
@@ -185,6 +198,7 @@ func (p *Project) Labelled(o Owned) (*types.Project, error) {
 	labels := types.Labels{LabelLab: p.Lab, LabelInstance: p.Instance, LabelRoot: p.Root}
 	if o.Owner != "" {
 		labels[LabelOwner] = o.Owner
+		labels[LabelSession] = o.Session
 		labels[LabelExpires] = o.Expires
 	}
 	out, err := p.WithServicesTransform(func(name string, s types.ServiceConfig) (types.ServiceConfig, error) {

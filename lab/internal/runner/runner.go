@@ -28,6 +28,22 @@ type Runner struct {
 	Bench    bool // the stack is that of the lab's comparison, not the lab itself
 	Owned    bool // the stack belongs to this process, as a test's does
 	Progress stack.Progress
+
+	lock *stack.Lock
+}
+
+// Lock takes the stack for a verb, or says who has it. Up, Verify and Down want it held.
+func (r *Runner) Lock(ctx context.Context, verb string) (err error) {
+	r.lock, err = r.Engine.Lock(ctx, r.Project(), verb)
+	return err
+}
+
+// Unlock lets go of the stack. It waits for nothing that was not begun.
+func (r *Runner) Unlock() { r.lock.Release() }
+
+// Driver is the running stack as the checks see it. Its records go to a folder, or nowhere.
+func (r *Runner) Driver(runDir string) *stack.Driver {
+	return &stack.Driver{Engine: r.Engine, Project: r.Project(), Lock: r.lock, RunDir: runDir}
 }
 
 // ErrNotUp says that a lab has no running stack.
@@ -125,7 +141,7 @@ func (r *Runner) Verify(ctx context.Context, o VerifyOptions) (check.Report, str
 		return check.Report{}, "", err
 	}
 	begun := time.Now()
-	s := check.NewStack(&stack.Driver{Engine: r.Engine, Project: r.Project(), RunDir: rec.Dir}, o.Seed)
+	s := check.NewStack(r.Driver(rec.Dir), o.Seed)
 	s.Instance, s.Variant = r.Instance, o.Variant
 	rep := check.Run(ctx, r.Lab, s, check.Options{
 		Claims: o.Claims, Engine: r.Engine.Describe(), Started: o.Started, Decided: o.Decided,

@@ -25,7 +25,7 @@ func (e *Engine) list(ctx context.Context, labels ...string) ([]container.Summar
 		Filters: make(client.Filters).Add("label", labels...),
 	})
 	if err != nil {
-		return nil, Explain(e.Host, fmt.Errorf("list containers: %w", err))
+		return nil, e.explain(ctx, fmt.Errorf("list containers: %w", err))
 	}
 	slices.SortFunc(res.Items, func(a, b container.Summary) int {
 		if c := strings.Compare(a.Labels[api.ServiceLabel], b.Labels[api.ServiceLabel]); c != 0 {
@@ -78,7 +78,7 @@ func (e *Engine) containers(ctx context.Context, project string) ([]container.Su
 func (e *Engine) state(ctx context.Context, id string) (check.State, error) {
 	res, err := e.Docker.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return check.State{}, Explain(e.Host, fmt.Errorf("inspect container: %w", err))
+		return check.State{}, e.explain(ctx, fmt.Errorf("inspect container: %w", err))
 	}
 	c := res.Container
 	st := check.State{
@@ -119,6 +119,7 @@ type Overview struct {
 	Variant  string
 	Root     string
 	Owner    Owner
+	Session  string // of the owner: it lives as long as that holds a lock
 	Expires  time.Time
 	Members  []Member
 }
@@ -165,10 +166,7 @@ func (e *Engine) Overviews(ctx context.Context) ([]Overview, error) {
 			o = &Overview{
 				Project: p, Lab: c.Labels[compose.LabelLab], Instance: c.Labels[compose.LabelInstance],
 				Variant: c.Labels[compose.LabelVariant], Root: c.Labels[compose.LabelRoot],
-				Owner: Owner(c.Labels[compose.LabelOwner]),
-			}
-			if t, err := time.Parse(time.RFC3339, c.Labels[compose.LabelExpires]); err == nil {
-				o.Expires = t
+				Owner: Owner(c.Labels[compose.LabelOwner]), Session: c.Labels[compose.LabelSession], Expires: expires(c.Labels),
 			}
 			byProject[p] = o
 			order = append(order, p)

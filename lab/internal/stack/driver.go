@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
@@ -21,12 +20,10 @@ import (
 type Driver struct {
 	Engine  *Engine
 	Project string
+	Lock    *Lock  // of the stack, for who does faults or starts probes
 	RunDir  string // where Record keeps files; "" keeps none
 
 	probeImage string // that PinProbe has chosen, or ""
-
-	mu      sync.Mutex
-	journal journal
 }
 
 var _ check.Driver = (*Driver)(nil)
@@ -57,42 +54,26 @@ func (d *Driver) Do(ctx context.Context, id string, a check.Action) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	d.journal.Project, d.journal.Owner = d.Project, Self()
-	d.journal.Faults = append(d.journal.Faults, n)
-	err = d.journal.save()
-	d.mu.Unlock()
-	if err != nil {
+	if err := d.Lock.note(ctx, n); err != nil {
 		return err
 	}
 	if err := d.Engine.do(ctx, id, a, n); err != nil {
-		return Explain(d.Engine.Host, err)
+		return d.Engine.explain(ctx, err)
 	}
 	return nil
 }
 
 // Undo implements [check.Driver]: the newest fault of that kind on that container.
 func (d *Driver) Undo(ctx context.Context, id string, a check.Action) error {
-	d.mu.Lock()
-	at := -1
-	for i, n := range d.journal.Faults {
-		if n.Container == id && n.Action.Kind == a.Kind {
-			at = i
-		}
-	}
-	if at < 0 {
-		d.mu.Unlock()
+	n, ok := d.Lock.last(id, a.Kind)
+	if !ok {
 		return nil
 	}
-	n := d.journal.Faults[at]
-	d.mu.Unlock()
 	if err := d.Engine.undo(ctx, n); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.journal.Faults = append(d.journal.Faults[:at:at], d.journal.Faults[at+1:]...)
-	return d.journal.save()
+	d.Lock.undone(id, a.Kind)
+	return nil
 }
 
 // Exec implements [check.Driver].
@@ -103,11 +84,11 @@ func (d *Driver) Exec(ctx context.Context, id string, cmd []string) (check.Outpu
 func (e *Engine) exec(ctx context.Context, id string, cmd []string) (check.Output, error) {
 	made, err := e.Docker.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
 	if err != nil {
-		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, e.explain(ctx, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	at, err := e.Docker.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
 	if err != nil {
-		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, e.explain(ctx, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	defer at.Close()
 	stop := context.AfterFunc(ctx, at.Close) // the stream does not know of ctx
@@ -118,7 +99,7 @@ func (e *Engine) exec(ctx context.Context, id string, cmd []string) (check.Outpu
 	}
 	res, err := e.Docker.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
 	if err != nil {
-		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, e.explain(ctx, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	return check.Output{ExitCode: res.ExitCode, Stdout: stdout.String(), Stderr: stderr.String()}, nil
 }
@@ -135,7 +116,7 @@ func (d *Driver) Logs(ctx context.Context, id string, since time.Time) (string, 
 func (e *Engine) logs(ctx context.Context, id string, opts client.ContainerLogsOptions) (string, error) {
 	r, err := e.Docker.ContainerLogs(ctx, id, opts)
 	if err != nil {
-		return "", Explain(e.Host, fmt.Errorf("read logs: %w", err))
+		return "", e.explain(ctx, fmt.Errorf("read logs: %w", err))
 	}
 	defer r.Close()
 	var out bytes.Buffer

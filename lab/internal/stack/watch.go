@@ -102,7 +102,7 @@ func (w *watcher) wait(ctx context.Context) error {
 		case <-w.events.Messages:
 		case err := <-w.events.Err:
 			if ctx.Err() == nil && err != nil {
-				return Explain(w.engine.Host, fmt.Errorf("watch the engine: %w", err))
+				return w.engine.explain(ctx, fmt.Errorf("watch the engine: %w", err))
 			}
 		case <-tick.C:
 		case <-ctx.Done():
