@@ -3,11 +3,13 @@ package stack
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
@@ -24,6 +26,7 @@ type Driver struct {
 	RunDir  string // where Record keeps files; "" keeps none
 
 	probeImage string // that PinProbe has chosen, or ""
+	ill        bool   // the stack was not whole when last looked at
 }
 
 var _ check.Driver = (*Driver)(nil)
@@ -138,23 +141,46 @@ func (d *Driver) ReadFile(ctx context.Context, id, path string) ([]byte, error) 
 	return f.Content, nil
 }
 
-// Settled implements [check.Driver].
+// passing is how long a container may look ended: the engine is about to start it again.
+const passing = 2 * time.Second
+
+// Settled implements [check.Driver]. Where something was stopped, paused or taken away by hand, it waits for nothing: that does
+// not pass by itself.
 func (d *Driver) Settled(ctx context.Context) error {
-	return check.Wait(ctx, "a healthy lab", func(ctx context.Context) error {
-		all, err := d.Engine.containers(ctx, d.Project)
+	begun := time.Now()
+	var ill error
+	wait, stop := context.WithCancel(ctx)
+	defer stop()
+	err := check.Wait(wait, "a healthy lab", func(ctx context.Context) error {
+		o, err := d.Engine.Overview(ctx, d.Project)
 		if err != nil {
 			return err
 		}
-		if len(all) == 0 {
-			return fmt.Errorf("%s has no container", d.Project)
+		if len(o.Members) == 0 {
+			ill = fmt.Errorf("%s has no container", d.Project)
+			stop()
+			return ill
 		}
-		for _, c := range all {
-			if h := healthOf(c); c.State != "running" || h == "starting" || h == "unhealthy" {
-				return fmt.Errorf("%s is %s %s", name(c), c.State, h)
+		if wrong := o.Ill(); len(wrong) > 0 {
+			err := fmt.Errorf("%s: lab up %s mends it", strings.Join(wrong, ", "), o.Name())
+			if d.ill || time.Since(begun) > passing {
+				ill = err
+				stop()
+			}
+			return err
+		}
+		for _, m := range o.Members {
+			if m.Status == "restarting" || m.Status == "running" && (m.Health == "starting" || m.Health == "unhealthy") {
+				return fmt.Errorf("%s is %s %s", m.Name, m.Status, m.Health)
 			}
 		}
 		return nil
 	})
+	d.ill = ill != nil
+	if ill != nil {
+		return ill
+	}
+	return err
 }
 
 // Record implements [check.Driver].
@@ -163,6 +189,23 @@ func (d *Driver) Record(name string, data []byte) error {
 		return nil
 	}
 	return os.WriteFile(filepath.Join(d.RunDir, filepath.Base(name)), data, 0o644)
+}
+
+// Inspect is what the engine says of every container of a project, as JSON.
+func (e *Engine) Inspect(ctx context.Context, project string) ([]byte, error) {
+	all, err := e.containers(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	out := []json.RawMessage{}
+	for _, c := range all {
+		res, err := e.Docker.ContainerInspect(ctx, c.ID, client.ContainerInspectOptions{})
+		if err != nil {
+			return nil, e.explain(ctx, fmt.Errorf("inspect %s: %w", name(c), err))
+		}
+		out = append(out, res.Raw)
+	}
+	return json.MarshalIndent(out, "", "  ")
 }
 
 // Collect is what every container of a project has logged since then, by container name.

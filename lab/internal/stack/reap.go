@@ -72,7 +72,9 @@ func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
 		}
 	}
 	for project := range empty {
-		if !slices.ContainsFunc(held, func(h holder) bool { return h.project == project }) {
+		if !slices.ContainsFunc(held, func(h holder) bool {
+			return h.project == project && h.session != session() // ours is held to remove it
+		}) {
 			add(Leftover{Project: project, Why: "it has no container"})
 		}
 	}

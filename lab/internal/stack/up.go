@@ -32,15 +32,14 @@ type UpOptions struct {
 }
 
 const (
-	upTimeout    = 2 * time.Minute // until all are healthy
 	testLifetime = 2 * time.Hour
 	// downTimeout bounds taking away what an interrupted or failed start had made.
 	downTimeout = 60 * time.Second
 )
 
-// Up brings a project up, whose lock the caller holds, and waits until every service is healthy. A stack that is up already is left as it is, what
-// is missing or differs is made anew. When it fails or ctx ends, what it started is taken away again: the whole
-// stack if there was none before, else the containers that it made.
+// Up brings a project up, whose lock the caller holds, and waits until every service is healthy. A stack that is up already is left
+// as it is, what is missing or differs is made anew. When it fails or ctx ends, what it started is taken away again: the
+// whole stack if there was none before, else the containers that it made.
 func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err error) {
 	before, err := e.containers(ctx, p.Project.Name)
 	if err != nil {
@@ -59,15 +58,18 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 		}
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 		defer cancel()
-		if undo := e.undoUp(clean, p.Project.Name, before); undo != nil {
+		if undo := e.undoUp(clean, p.Root, p.Project.Name, before); undo != nil {
 			err = hint.Wrap(err, "%s", strings.TrimSpace(hint.Of(err)+fmt.Sprintf(
 				"\nsome of it may be left (%v): lab down %s", undo, p.Lab)))
 		}
 	}()
-	ctx, cancel := context.WithTimeoutCause(ctx, upTimeout, fmt.Errorf("not healthy within %v", upTimeout))
-	defer cancel()
 	w := e.watch(ctx, p, o.Progress)
 	defer w.stop()
+	ctx, cancel := w.expiring(ctx)
+	defer cancel()
+	if err := e.mend(ctx, labelled, w.progress); err != nil {
+		return err
+	}
 	if err := e.composeUp(ctx, labelled); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -111,6 +113,13 @@ func keep(p *compose.Project, labelled *types.Project) error {
 	return nil
 }
 
+// forget removes what was kept of a stack that is no more.
+func forget(root, project string) {
+	if root != "" {
+		_ = os.RemoveAll(filepath.Dir(Kept(root, project))) // a folder that stays does nothing
+	}
+}
+
 // createTimeout bounds what cannot be interrupted: creating networks, volumes and containers.
 const createTimeout = time.Minute
 
@@ -134,8 +143,9 @@ func (e *Engine) composeUp(ctx context.Context, p *types.Project) error {
 }
 
 // undoUp takes away what an unfinished Up made.
-func (e *Engine) undoUp(ctx context.Context, project string, before []container.Summary) error {
+func (e *Engine) undoUp(ctx context.Context, root, project string, before []container.Summary) error {
 	if len(before) == 0 {
+		forget(root, project)
 		return e.Down(ctx, project, nil)
 	}
 	old := map[string]bool{}
@@ -208,6 +218,10 @@ func sentence(status, health string, code int, oom bool) string {
 
 // Down takes a stack away: containers, networks and volumes. A stack that is not there is no error.
 func (e *Engine) Down(ctx context.Context, project string, progress Progress) error {
+	o, err := e.Overview(ctx, project)
+	if err != nil {
+		return err
+	}
 	if err := e.removeOneOffs(ctx, project); err != nil {
 		return err
 	}
@@ -220,7 +234,11 @@ func (e *Engine) Down(ctx context.Context, project string, progress Progress) er
 	if err := e.compose.Down(ctx, project, api.DownOptions{RemoveOrphans: true, Volumes: true}); err != nil {
 		return e.explain(ctx, fmt.Errorf("take %s down: %w", project, err))
 	}
-	return e.removeLeftovers(ctx, project)
+	if err := e.removeLeftovers(ctx, project); err != nil {
+		return err
+	}
+	forget(o.Root, project)
+	return nil
 }
 
 // removeOneOffs removes probes that are still there: they would keep the network from being removed.
