@@ -51,9 +51,12 @@ func Run(t *testing.T, lab check.Lab) {
 	_, err := r.Up(ctx, "")
 	must(t, err)
 	o := runner.VerifyOptions{Seed: seed}
-	rep, dir, err := r.Verify(ctx, o)
+	rep, kept, err := r.Verify(ctx, o)
 	must(t, err)
-	t.Logf("record: %s", dir)
+	t.Logf("record: %s", kept.Dir)
+	if kept.Err != nil {
+		t.Logf("the record is not whole: %v", kept.Err)
+	}
 	for _, c := range rep.Claims {
 		t.Run("claim/"+c.ID, func(t *testing.T) { judge(t, c) })
 	}

@@ -212,6 +212,18 @@ func (a *app) findRoot() (string, error) {
 	return dir, nil
 }
 
+// fromHere is a file's path as a person in the present folder would type it.
+func (a *app) fromHere(file string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	if rel, err := filepath.Rel(wd, file); err == nil && !strings.HasPrefix(rel, "..") {
+		return rel
+	}
+	return file
+}
+
 func isClone(dir string) bool {
 	for _, name := range []string{"go.mod", "labs", "containers"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -214,12 +213,12 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 		d.above(func() { p.claim(c) })
 		d.clear()
 	}
-	rep, dir, err := r.Verify(ctx, vo)
+	rep, kept, err := r.Verify(ctx, vo)
 	if err != nil {
 		return rep, err
 	}
 	d.close(false)
-	p.summary(rep, dir)
+	p.summary(rep, kept)
 	return rep, nil
 }
 
@@ -255,7 +254,7 @@ func (p *printer) claim(c check.ClaimReport) {
 	}
 }
 
-func (p *printer) summary(rep check.Report, dir string) {
+func (p *printer) summary(rep check.Report, kept runner.Record) {
 	printing.Lock()
 	defer printing.Unlock()
 	if p.text != nil {
@@ -264,7 +263,10 @@ func (p *printer) summary(rep check.Report, dir string) {
 		}
 		p.text.Summary(rep)
 	}
-	if rel, err := filepath.Rel(p.app.root, dir); err == nil && dir != "" {
-		fmt.Fprintf(p.app.stderr, "record: %s\n", rel)
+	if kept.Dir != "" {
+		fmt.Fprintf(p.app.stderr, "record: %s\n", p.app.fromHere(kept.Dir))
+	}
+	if kept.Err != nil {
+		fmt.Fprintf(p.app.stderr, "warning: the record is not whole: %v\n", kept.Err)
 	}
 }
