@@ -22,16 +22,20 @@ var errSilent = errors.New("no answer")
 // limit is the error of a time of ours that ran out: it says which, since the engine may well have answered all the while.
 func limit(what string, d time.Duration) error { return fmt.Errorf("%s took longer than %v", what, d) }
 
-// explain is [Explain] for a request that was made with ctx: where its time ran out, it says whose limit that was.
+// explain is [Explain] for a request that was made with ctx: where its time ran out, it says whose limit that was. The client
+// gives the cause as its own failure to connect, or says no more than "context deadline exceeded".
 func (e *Engine) explain(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(err, context.DeadlineExceeded) && cause != nil && cause != context.DeadlineExceeded {
-		// The client's text says no more than "context deadline exceeded".
-		what := strings.TrimSuffix(strings.TrimSpace(strings.ReplaceAll(err.Error(), context.DeadlineExceeded.Error(), "")), ":")
-		if err = cause; what != "" && cause != errSilent {
-			err = fmt.Errorf("%w (%s)", cause, what)
-		}
+	if err == nil || ctx.Err() != context.DeadlineExceeded {
+		return Explain(e.Host, err)
 	}
-	return Explain(e.Host, err)
+	cause := context.Cause(ctx)
+	if cause == errSilent || cause == context.DeadlineExceeded {
+		return Explain(e.Host, cause)
+	}
+	if doing, _, ok := strings.Cut(err.Error(), ": "); ok && !strings.ContainsAny(doing, `"/`) && doing != "error during connect" {
+		cause = fmt.Errorf("%w (%s)", cause, doing)
+	}
+	return cause
 }
 
 // Explain turns an engine's error into a fact and a remedy.
@@ -53,6 +57,8 @@ func Explain(host string, err error) error {
 	case errors.Is(err, errSilent):
 		return hint.Wrap(fmt.Errorf("no answer from Docker at %s within %v", host, engineTimeout),
 			"the engine hangs: restart it (sudo service docker restart)")
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("its time ran out: %w", err)
 	case strings.Contains(text, "no space left on device"):
 		return hint.Wrap(fmt.Errorf("the engine's disk is full: %w", err), "make room: lab gc, docker system prune; then df -h")
 	case strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use"):

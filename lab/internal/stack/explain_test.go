@@ -49,7 +49,6 @@ func TestExplain(t *testing.T) {
 // TestLimit: a time that ran out is called what it was, and only a silent engine is called one.
 func TestLimit(t *testing.T) {
 	e := &Engine{Host: "unix:///x"}
-	expired := fmt.Errorf("list containers: %w", context.DeadlineExceeded)
 	for _, c := range []struct {
 		cause  error
 		says   string
@@ -58,16 +57,22 @@ func TestLimit(t *testing.T) {
 		{errSilent, "no answer from Docker at unix:///x within 10s", "restart it"},
 		{limit("healing distlab-x", time.Minute), "healing distlab-x took longer than 1m0s (list containers)", ""},
 		{errors.New("the claim took longer than 5s"), "the claim took longer than 5s (list containers)", ""},
-		{nil, "list containers: context deadline exceeded", ""},
+		{nil, "its time ran out: context deadline exceeded", ""},
 	} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 0, c.cause)
 		defer cancel()
-		err := e.explain(ctx, expired)
-		if err.Error() != c.says || (c.remedy == "") != (hint.Of(err) == "") || !strings.Contains(hint.Of(err), c.remedy) {
-			t.Errorf("%v: %q, hint %q; want %q, %q", c.cause, err, hint.Of(err), c.says, c.remedy)
+		// As the client says it, with and without the cause.
+		for _, says := range []error{
+			fmt.Errorf("list containers: %w", context.DeadlineExceeded),
+			fmt.Errorf("list containers: error during connect: Get \"http://x/containers\": %w", context.Cause(ctx)),
+		} {
+			err := e.explain(ctx, says)
+			if err.Error() != c.says || (c.remedy == "") != (hint.Of(err) == "") || !strings.Contains(hint.Of(err), c.remedy) {
+				t.Errorf("%v: %q, hint %q; want %q, %q", says, err, hint.Of(err), c.says, c.remedy)
+			}
 		}
 	}
-	if err := e.explain(t.Context(), expired); err != expired {
-		t.Errorf("with no time set: %v", err)
+	if err := e.explain(t.Context(), errors.New("a fact")); err.Error() != "a fact" {
+		t.Errorf("with time left: %v", err)
 	}
 }
