@@ -44,6 +44,10 @@ func (d *doctor) composePlugin(ctx context.Context) []finding {
 	const id = "compose-plugin"
 	out, err := run(ctx, "", "docker", "compose", "version", "--short")
 	if err != nil {
+		if old, oldErr := run(ctx, "", "docker-compose", "version", "--short"); oldErr == nil && strings.HasPrefix(old, "1.") {
+			return []finding{warn(id, "labs run without; to have it for yourself: scripts/setup compose",
+				"docker compose does not answer; docker-compose %s is Compose v1, which cannot read the labs' files", old)}
+		}
 		return []finding{warn(id, "labs run without; to have it for yourself: scripts/setup compose", "docker compose does not answer: %v", err)}
 	}
 	return []finding{good(id, "docker compose %s", out)}

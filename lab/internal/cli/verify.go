@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -209,6 +210,9 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 		}
 	}
 	p := a.printer(lab, vo.Variant, f.output, stream)
+	if v, ok := lab.Variant(f.variant); ok && len(v.Breaks) > 0 {
+		d.line("variant %s must break %s: there ✗ is what is wanted", v.Name, strings.Join(v.Breaks, ", "))
+	}
 	vo.Started = func(c check.Claim) { d.set(c.ID, c.Says, false, false) }
 	vo.Decided = func(c check.ClaimReport) {
 		d.above(func() { p.claim(c) })

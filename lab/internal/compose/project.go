@@ -172,17 +172,56 @@ func differing(a, b types.Services) map[string]bool {
 	return out
 }
 
+// relative is a file's path from the clone.
+func (s Source) relative(file string) string {
+	if rel, err := filepath.Rel(s.Root, file); err == nil {
+		return rel
+	}
+	return file
+}
+
+// broken says which file is: where it is a fragment that the lab's file extends, the error of the whole names the lab's.
 func broken(src Source, err error) error {
+	for _, file := range src.fragments() {
+		if fault := alone(file); fault != nil {
+			return hint.Wrap(fmt.Errorf("%s, which %s extends: %w", src.relative(file), src.Lab, fault),
+				"see it with: docker compose -f %s config --no-consistency", src.relative(file))
+		}
+	}
 	var args []string
 	for _, f := range src.Files() {
-		rel, relErr := filepath.Rel(src.Root, f)
-		if relErr != nil {
-			rel = f
-		}
-		args = append(args, "-f "+rel)
+		args = append(args, "-f "+src.relative(f))
 	}
 	return hint.Wrap(fmt.Errorf("compose file of %s: %w", src.Lab, err), "see it with: docker compose %s config",
 		strings.Join(args, " "))
+}
+
+var extendsFile = regexp.MustCompile(`(?m)^\s*(?:extends:\s*\{)?\s*file:\s*["']?([^\s"',}]+)`)
+
+// fragments are the files that the source's extend, as far as they can be read.
+func (s Source) fragments() (files []string) {
+	for _, f := range s.Files() {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		for _, m := range extendsFile.FindAllSubmatch(text, -1) {
+			file := filepath.Join(filepath.Dir(f), filepath.FromSlash(string(m[1])))
+			if !slices.Contains(files, file) {
+				files = append(files, file)
+			}
+		}
+	}
+	return files
+}
+
+// alone is what is wrong with a fragment by itself. It need not make sense without what extends it.
+func alone(file string) error {
+	opts, err := cli.NewProjectOptions([]string{file}, cli.WithName("fragment"), cli.WithConsistency(false), cli.WithOsEnv)
+	if err == nil {
+		_, err = opts.LoadProject(context.Background())
+	}
+	return err
 }
 
 // Owned are the labels that a stack's things get besides those that say which lab it is.
