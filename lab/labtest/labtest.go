@@ -142,7 +142,7 @@ func must(t *testing.T, err error) {
 		return
 	}
 	if h := hint.Of(err); h != "" {
-		t.Fatalf("%v\nhint: %s", err, h)
+		t.Fatalf("%v\nhint: %s", err, hint.Here(h))
 	}
 	t.Fatal(err)
 }

@@ -196,6 +196,7 @@ var invocation = regexp.MustCompile(`\blab (` + strings.Join(verbs, "|") + `)\b`
 
 // typed turns "lab VERB" in a text into what this person types: scripts/lab says in DISTLAB_COMMAND how it was called.
 func typed(text string) string {
+	text = hint.Here(text)
 	command := os.Getenv("DISTLAB_COMMAND")
 	if command == "" {
 		return text

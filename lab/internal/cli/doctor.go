@@ -121,6 +121,9 @@ func (a *app) examine(ctx context.Context) []finding {
 		}...)
 	}
 	list = append(list, together(ctx, lookWait, looks)...)
+	for i := range list {
+		list[i].Remedy = typed(list[i].Remedy)
+	}
 	slices.SortStableFunc(list, func(a, b finding) int { return slices.Index(order, a.ID) - slices.Index(order, b.ID) })
 	return list
 }

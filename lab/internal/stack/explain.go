@@ -53,10 +53,10 @@ func Explain(host string, err error) error {
 	case client.IsErrConnectionFailed(err) || strings.Contains(text, "Cannot connect to the Docker daemon") ||
 		strings.Contains(text, "failed to connect to the docker API"):
 		return hint.Wrap(fmt.Errorf("cannot reach Docker at %s", host),
-			"start it (sudo service docker start), or say where it is: DOCKER_HOST=unix:///path/docker.sock")
+			"start it (%s), or say where it is: DOCKER_HOST=unix:///path/docker.sock", hint.Service("start"))
 	case errors.Is(err, errSilent):
 		return hint.Wrap(fmt.Errorf("no answer from Docker at %s within %v", host, engineTimeout),
-			"the engine hangs: restart it (sudo service docker restart)")
+			"the engine hangs: restart it (%s)", hint.Service("restart"))
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("its time ran out: %w", err)
 	case strings.Contains(text, "no space left on device"):
