@@ -14,8 +14,8 @@ import (
 // lead is how long a load runs before an event, and after it.
 const lead = 2 * time.Second
 
-// hold is how long a state must hold: longer than the sidecar waits between two looks at its files.
-const hold = 2 * time.Second
+// hold is how long a state must hold: longer than the sidecar waits between two looks at its files, which is a second.
+const hold = 1200 * time.Millisecond
 
 // newcomers are those who shake hands and must all be shown one certificate.
 func newcomers() []hello {
