@@ -109,6 +109,8 @@ type Member struct {
 	Status string // running, exited, …
 	Health string
 	Image  string
+
+	Completed bool // a one-shot that has ended well, as it should
 }
 
 // Overview is one stack as found in the engine.
@@ -128,6 +130,7 @@ func (o Overview) State() string {
 	running, starting, bad := 0, 0, 0
 	for _, m := range o.Members {
 		switch {
+		case m.Completed:
 		case m.Status == "running" && m.Health == "starting":
 			starting++
 		case m.Status == "running" && m.Health != "unhealthy":
@@ -153,6 +156,7 @@ func (e *Engine) Overviews(ctx context.Context) ([]Overview, error) {
 	if err != nil {
 		return nil, err
 	}
+	ended := completed(all)
 	byProject := map[string]*Overview{}
 	var order []string
 	for _, c := range all {
@@ -178,7 +182,7 @@ func (e *Engine) Overviews(ctx context.Context) ([]Overview, error) {
 			o.Variant = v
 		}
 		o.Members = append(o.Members, Member{
-			Container: describe(c), Status: string(c.State), Health: healthOf(c), Image: c.Image,
+			Container: describe(c), Status: string(c.State), Health: healthOf(c), Image: c.Image, Completed: ended[c.ID],
 		})
 	}
 	slices.Sort(order)
@@ -187,6 +191,26 @@ func (e *Engine) Overviews(ctx context.Context) ([]Overview, error) {
 		out = append(out, *byProject[p])
 	}
 	return out, nil
+}
+
+// completed are the one-shots among containers that have ended well, by ID: those of a service that another one waits for
+// to complete. An app that exits with 0 is no such one. compose writes what a service depends on into a label:
+// "a:service_healthy:true,b:service_completed_successfully:false".
+func completed(all []container.Summary) map[string]bool {
+	once := map[string]bool{}
+	for _, c := range all {
+		for on := range strings.SplitSeq(c.Labels[api.DependenciesLabel], ",") {
+			if service, condition, _ := strings.Cut(on, ":"); strings.HasPrefix(condition, "service_completed_successfully") {
+				once[c.Labels[api.ProjectLabel]+" "+service] = true
+			}
+		}
+	}
+	ended := map[string]bool{}
+	for _, c := range all {
+		ended[c.ID] = once[c.Labels[api.ProjectLabel]+" "+c.Labels[api.ServiceLabel]] &&
+			c.State == container.StateExited && strings.HasPrefix(c.Status, "Exited (0)")
+	}
+	return ended
 }
 
 // healthOf reads a container's health from its status line, which is where engines before API 1.52 keep it in a

@@ -167,7 +167,11 @@ func (d *Driver) Settled(ctx context.Context) error {
 		if len(all) == 0 {
 			return fmt.Errorf("%s has no container", d.Project)
 		}
+		ended := completed(all)
 		for _, c := range all {
+			if ended[c.ID] {
+				continue
+			}
 			if h := healthOf(c); c.State != "running" || h == "starting" || h == "unhealthy" {
 				return fmt.Errorf("%s is %s %s", name(c), c.State, h)
 			}
