@@ -78,7 +78,7 @@ func TestLargeRequestFails(t *testing.T) {
 	}
 	c.closed()
 	// Half of it, and then the end: the shard has not got it.
-	c = dial(t, "tcp", r.addr)
+	c = connect(t, "tcp", r.addr)
 	fmt.Fprintf(c, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s", len(good), good, len(value)+1, value)
 	c.Close()
 	c = r.dial()
@@ -164,7 +164,7 @@ func TestQueueIsBounded(t *testing.T) {
 	results := make(chan string, clients)
 	for range clients {
 		go func() {
-			c := dial(t, "tcp", r.addr)
+			c := connect(t, "tcp", r.addr)
 			var b []byte
 			for range 10 {
 				b = resp.AppendCommand(b, "SET", "key", value)

@@ -62,6 +62,7 @@ func (c *client) close() {
 	}
 	c.closed = true
 	c.src.Close()
+	c.w.srv.release()
 	c.w.loop.Disarm(&c.linger)
 	delete(c.w.clients, c)
 	c.pool.clients--
@@ -81,9 +82,11 @@ func (c *client) close() {
 		c.parser = nil
 	}
 	c.out.release(&w.buffers)
+	w.kept -= c.kept
+	c.kept = 0
 	for ; c.slots.len() > 0; c.slots.pop(w) {
 		s := c.slots.at(c.slots.head)
-		w.put(s.buf)
+		s.buf.release(&w.buffers)
 		if s.split != nil {
 			s.split.release(w)
 		}

@@ -68,6 +68,8 @@ func (c *client) auth(args []resp.Arg, arg func(int) []byte) {
 	switch {
 	case len(args) > 3:
 		c.refuse("ERR syntax error")
+	case c.pool.cfg.RedisAuth == "" && len(args) == 3 && string(arg(1)) == "default":
+		c.reply("+OK\r\n") // as in Redis: the user needs no password, and so has any
 	case c.pool.cfg.RedisAuth == "":
 		c.refuse("ERR Client sent AUTH, but no password is set")
 	case len(args) == 3 && string(arg(1)) != "default" || !c.password(arg(len(args)-1)):
@@ -96,14 +98,22 @@ func (c *client) hello(args []resp.Arg, arg func(int) []byte) {
 		case "3":
 			resp3 = true
 		default:
-			c.refuse("NOPROTO unsupported protocol version")
+			if _, err := strconv.ParseInt(string(arg(1)), 10, 64); err != nil {
+				c.refuse("ERR Protocol version is not an integer or out of range")
+			} else {
+				c.refuse("NOPROTO unsupported protocol version")
+			}
+			return
+		}
+		if old := c.pool.resp2Only(); resp3 && old != nil {
+			c.refuse("NOPROTO unsupported protocol version: shard " + strconv.Quote(old.server.Name) + " speaks RESP2 alone")
 			return
 		}
 	}
 	for i := 2; i < len(args); i++ {
 		switch {
 		case resp.Is(arg(i), "auth") && i+2 < len(args):
-			if c.pool.cfg.RedisAuth != "" && (string(arg(i+1)) != "default" || !c.password(arg(i+2))) {
+			if string(arg(i+1)) != "default" || c.pool.cfg.RedisAuth != "" && !c.password(arg(i+2)) {
 				c.refuse("WRONGPASS invalid username-password pair or user is disabled.")
 				return
 			}
