@@ -46,7 +46,7 @@ func storage(words [][]byte) bool {
 		return false
 	}
 	for _, w := range words[2:5] {
-		if _, ok := integer(w); !ok {
+		if _, ok := Integer(w); !ok {
 			return false
 		}
 	}

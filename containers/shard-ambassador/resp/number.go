@@ -73,7 +73,7 @@ func length(b []byte, pos int) (v, next int) {
 	// The common number is read already; what is odd or huge is looked at once more.
 	if n := end - pos; !digits || n == 0 || n > 18 || n > 1 && b[pos] == '0' {
 		var ok bool
-		if v, ok = integer(b[pos:end]); !ok {
+		if v, ok = Integer(b[pos:end]); !ok {
 			return 0, -1
 		}
 	}
@@ -81,8 +81,8 @@ func length(b []byte, pos int) (v, next int) {
 	return v, end + 2
 }
 
-// integer is a number of 64 bits as Redis writes it (string2ll).
-func integer(word []byte) (v int, ok bool) {
+// Integer is a number of 64 bits as Redis reads and writes it (string2ll): no plus sign, no leading zeros.
+func Integer(word []byte) (v int, ok bool) {
 	v, err := strconv.Atoi(string(word))
 	if err != nil {
 		return 0, false
