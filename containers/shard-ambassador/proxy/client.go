@@ -42,15 +42,15 @@ type client struct {
 	blocked  bool // the socket takes no more
 	closing  bool // close when all replies are out; nothing more is read
 	closed   bool
-	heard    bool     // draining, and all that was sent before has been read: the rest is not
-	dirty    bool     // in worker.dirty
-	resuming bool     // in worker.resumed
-	parked   bool     // was stuck when there was something to do
-	waiting  *backend // has too many requests queued
-	stalled  *backend // does not read while this client does not
-	patience bool     // has been waited for: the next time its replies are kept
-	fence    bool     // a request waits until all before it have been answered
-	upload   *upload  // a large request under way
+	heard    bool       // draining, and all that was sent before has been read: the rest is not
+	dirty    bool       // in worker.dirty
+	resuming bool       // in worker.resumed
+	parked   bool       // was stuck when there was something to do
+	waiting  *backend   // has too many requests queued
+	stalled  []*backend // do not read while this client does not
+	patience bool       // has been waited for: the next time its replies are kept
+	fence    bool       // a request waits until all before it have been answered
+	upload   *upload    // a large request under way
 	linger   reactor.Timer
 }
 

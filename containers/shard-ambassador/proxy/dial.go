@@ -14,7 +14,7 @@ import (
 func (b *backend) connect() bool {
 	s, w := b.shard, b.w()
 	if w.loop.Now() < s.dialAt[b.proto()] {
-		s.stats.Errors[ErrConnect]++
+		s.stats.Errors[s.failedAs[b.proto()]]++ // the same again, without trying
 		return false
 	}
 	b.state = connecting

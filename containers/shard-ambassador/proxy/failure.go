@@ -68,7 +68,8 @@ func (b *backend) fail(kind ErrorKind, why string) {
 	}
 	s.stats.Errors[kind]++
 	if fresh {
-		s.delay(b.resp3)
+		s.delay(b.proto())
+		s.failedAs[b.proto()] = kind
 	}
 	srv := s.pool.w.srv
 	switch {
@@ -110,9 +111,7 @@ func (b *backend) drop() {
 	}
 	w.loop.Disarm(&b.timer)
 	w.loop.Disarm(&b.stallEnd)
-	if c := b.stall; c != nil {
-		b.stall, c.stalled = nil, nil
-	}
+	b.unbind()
 	if b.state >= shaking {
 		b.shard.stats.Connections--
 	}

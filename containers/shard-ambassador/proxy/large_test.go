@@ -90,7 +90,7 @@ func TestLargeRequestFails(t *testing.T) {
 // A client that does not read holds others up for a moment at most; what it
 // leaves unread is bounded.
 func TestSlowReader(t *testing.T) {
-	r := newRig(t, 1, func(_ *pool.Pool, s *Server) { s.ClientBuffer = 8 << 20 })
+	r := newRig(t, 1, func(_ *pool.Pool, s *Server) { s.ClientBuffer, s.ClientTimeout = 8<<20, 500*time.Millisecond })
 	fast := r.dial()
 	go fast.Write(resp.AppendCommand(nil, "SET", "key", noise(3<<20)))
 	if got := fast.reply(); got != "OK" {

@@ -67,10 +67,7 @@ func (c *client) close() {
 	delete(c.w.clients, c)
 	c.pool.clients--
 	c.pool.total.Add(-1)
-	if b := c.stalled; b != nil {
-		c.stalled = nil
-		b.unstall()
-	}
+	c.unstall()
 	if c.upload != nil {
 		c.upload.leave()
 	}

@@ -44,15 +44,15 @@ func (c *client) tooMuch(more int) bool {
 // when memory is short, for as long as the client reads at all.
 func (b *backend) hold(c *client) {
 	c.account()
-	if !c.blocked || b.stall != nil || c.stalled != nil {
+	if !c.blocked || b.stall != nil {
 		return
 	}
 	switch w := b.w(); {
 	case w.short() && c.kept > hardReplies:
-		b.stall, c.stalled = c, b
+		b.stall, c.stalled = c, append(c.stalled, b)
 		b.detach()
 	case c.kept > softReplies && !c.patience:
-		b.stall, c.stalled = c, b
+		b.stall, c.stalled = c, append(c.stalled, b)
 		c.patience = true
 		w.loop.Arm(&b.stallEnd, stallLimit)
 	}
@@ -61,23 +61,36 @@ func (b *backend) hold(c *client) {
 // relieve reads on when the client has taken what it had.
 func (c *client) relieve() {
 	c.account()
-	if c.stalled != nil && (!c.blocked || c.kept <= hardReplies || c.kept <= softReplies/2 && !c.w.short()) {
-		c.stalled.unstall()
+	if !c.blocked || c.kept <= hardReplies || c.kept <= softReplies/2 && !c.w.short() {
+		c.unstall()
 	}
 	if c.kept <= softReplies/2 {
 		c.patience = false
 	}
 }
 
+// unstall has all that wait for the client read on.
+func (c *client) unstall() {
+	for len(c.stalled) > 0 {
+		c.stalled[0].unstall()
+	}
+}
+
 // unstall reads on.
 func (b *backend) unstall() {
-	if c := b.stall; c != nil {
-		b.stall, c.stalled = nil, nil
-	}
+	b.unbind()
 	b.w().loop.Disarm(&b.stallEnd)
 	b.progress = int64(b.w().loop.Now())
 	if b.src != nil && b.readable {
 		b.src.Again()
+	}
+}
+
+// unbind ends the wait for a client.
+func (b *backend) unbind() {
+	if c := b.stall; c != nil {
+		b.stall = nil
+		c.stalled = slices.DeleteFunc(c.stalled, func(o *backend) bool { return o == b })
 	}
 }
 
@@ -126,8 +139,8 @@ func (w *worker) look() {
 			w.srv.rarely.warn(w.srv.log(), "client cut off", "pool", c.pool.cfg.Name, "reason", "it does not read its replies",
 				"bytes", c.kept, "client", peer(c.src.FD))
 			c.close()
-		case !w.short() && c.stalled != nil && !c.stalled.stallEnd.Armed():
-			c.stalled.unstall()
+		case !w.short():
+			c.unstall() // there is room again
 		}
 	}
 	if w.short() {

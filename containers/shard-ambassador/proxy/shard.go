@@ -44,6 +44,7 @@ type shard struct {
 	gone      bool             // not in the pool any more: a reload took it out
 	backoff   [2]time.Duration // as conns
 	dialAt    [2]time.Duration // not before
+	failedAs  [2]ErrorKind     // the last attempt to connect
 	rarely    rarely
 	lastErr   string        // why the last connection failed
 	retry     reactor.Timer // has it tried again while it is ejected
@@ -187,11 +188,7 @@ func (s *shard) readmit() {
 }
 
 // delay puts the next attempt to connect off: for the protocol's version alone, which a shard may refuse.
-func (s *shard) delay(resp3 bool) {
-	i := 0
-	if resp3 {
-		i = 1
-	}
+func (s *shard) delay(i int) {
 	s.backoff[i] = min(max(leastBackoff, 2*s.backoff[i]), mostBackoff)
 	s.dialAt[i] = s.pool.w.loop.Now() + s.backoff[i] - rand.N(s.backoff[i]/2)
 }
