@@ -28,6 +28,7 @@ var protocols = map[string][]string{
 	"shard-ambassador": {metrics, "go.yaml.in/yaml/v4"}, // pool files are YAML
 	"slowlog-adapter":  {metrics},                       // it speaks RESP itself: a reply has a bound, and no client keeps one
 	"splitter":         {metrics, "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+	"topz-sidecar":     {metrics, "github.com/prometheus/procfs", "golang.org/x/net"},
 	"tls-sidecar":      {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
 }
 

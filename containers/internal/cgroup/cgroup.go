@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,6 +75,23 @@ func Read(dir fs.FS) (Usage, error) {
 		return Usage{}, ErrNone
 	}
 	return u, nil
+}
+
+// Holds says whether a process is in the group that is mounted as dir, and not in one below it: a container that shares
+// the host's cgroup namespace has the whole tree there, whose numbers are the machine's. The PID is as this process's
+// own PID namespace has it.
+func Holds(dir fs.FS, pid int) (bool, error) {
+	var list string
+	var err error
+	for _, name := range []string{"cgroup.procs", "memory/cgroup.procs", "cpuacct/cgroup.procs"} {
+		if list, err = readFile(dir, name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNone
+	}
+	return slices.Contains(strings.Fields(list), strconv.Itoa(pid)), err
 }
 
 // reader reads the files of a group. Its first error that is more than a missing file stays.

@@ -137,6 +137,25 @@ func TestOwn(t *testing.T) {
 	}
 }
 
+func TestHolds(t *testing.T) {
+	for name, test := range map[string]struct {
+		dir  fs.FS
+		want bool
+		err  error
+	}{
+		"v2":      {group("cgroup.procs", "1\n7\n70\n"), true, nil},
+		"v1":      {group("memory/cgroup.procs", "7\n"), true, nil},
+		"partial": {group("cpuacct/cgroup.procs", "17\n70\n"), false, nil},
+		"other":   {group("cgroup.procs", "0\n0\n"), false, nil},
+		"none":    {group(), false, ErrNone},
+	} {
+		got, err := Holds(test.dir, 7)
+		if got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add("2500000000\n", "nr_periods 20\n", "50000 100000", "max")
 	f.Add("-1", "throttled_usec 18446744073709551615", "0 0", "9223372036854771712")
