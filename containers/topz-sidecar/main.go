@@ -30,7 +30,7 @@ type config struct {
 	MaxGroups    int           `env:"MAX_GROUPS" default:"100" min:"1" max:"10000" help:"most groups in the metrics; processes of further ones are counted as other"`
 	MaxProcesses int           `env:"MAX_PROCESSES" default:"5000" min:"1" max:"100000" help:"most processes that are looked at; how many were left out is told"`
 	ProcPath     string        `env:"PROC_PATH" default:"/proc" help:"where /proc is mounted"`
-	CPU          string        `env:"CPU" default:"window" oneof:"window|lifetime" help:"time that cpu_percent is about; lifetime is since a process's start, as ps has it, and hides what happens now: do not use it"`
+	CPU          string        `env:"CPU" default:"window" oneof:"window|live|lifetime" help:"what cpu_percent is of; live imitates monitors that lose the time of ended children, lifetime is an average since the start, as ps has it: do not use either"`
 	daemon.Config
 }
 
@@ -44,7 +44,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		return fmt.Errorf("PROC_PATH: %w", err)
 	}
 	sampler := &Sampler{
-		Scanner: scanner, Meter: &Meter{Lifetime: cfg.CPU == "lifetime"}, Interval: cfg.Interval,
+		Scanner: scanner, Meter: &Meter{Lifetime: cfg.CPU == "lifetime", LiveOnly: cfg.CPU == "live"}, Interval: cfg.Interval,
 		Rules: cfg.Groups, GroupBy: cfg.GroupBy, Commands: cfg.Commands,
 		Totals: &Totals{Most: cfg.MaxGroups}, Log: p.Log, Ready: p.Ready,
 	}

@@ -10,6 +10,8 @@ import "time"
 type Meter struct {
 	// Lifetime takes the average since a process's start in place of two looks, as ps does.
 	Lifetime bool
+	// LiveOnly leaves out what ended children took.
+	LiveOnly bool
 
 	last map[id]*Process
 	owed map[id]debt
@@ -122,6 +124,9 @@ func ancestor(p *Process, before map[int]*Process, now map[id]*Process) *Process
 
 // pay takes off what is owed.
 func (m *Meter) pay(key id, reaped time.Duration) time.Duration {
+	if m.LiveOnly {
+		return 0
+	}
 	d := m.owed[key]
 	paid := min(d.time, reaped)
 	if d.time -= paid; d.time == 0 {

@@ -98,42 +98,71 @@ func (s *Scanner) Scan() (Scan, error) {
 
 // look reads what there is to know of a process. Its error says that the process is gone.
 func (s *Scanner) look(p *Process, proc procfs.Proc) error {
-	stat, err := proc.Stat()
+	text, err := bounded(s.path(p, "stat"), maxStat)
 	p.At = time.Now()
 	if denied(err) { // hidepid: the process can be seen to be there, and nothing else
 		p.Name, p.Denied = "?", []string{"stat"}
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.parse(text)
 	}
-	p.Parent, p.Name, p.State, p.Threads, p.Start = stat.PPID, stat.Comm, stat.State, stat.NumThreads, stat.Starttime
-	p.Own = time.Duration(stat.UTime+stat.STime) * tick
-	p.Reaped = time.Duration(max(stat.CUTime+stat.CSTime, 0)) * tick
-	p.Resident = uint64(max(stat.RSS, 0)) * uint64(os.Getpagesize())
-
-	text, err := s.file(p, "cmdline", maxCommand)
+	if err == nil {
+		text, err = s.file(p, "cmdline", maxCommand)
+	}
 	if err == nil {
 		p.Command = arguments(text)
 		text, err = s.file(p, "status", maxStatus)
 	}
 	if err == nil {
 		p.UID = uid(text)
-		text, err = s.file(p, "cgroup", maxStatus)
-	}
-	if err == nil {
-		p.Container = container(text)
-		err = s.guarded(p, proc)
+		s.guarded(p, proc)
 	}
 	return err
 }
 
-// guarded reads what the kernel shows to a process of the same user alone.
-func (s *Scanner) guarded(p *Process, proc procfs.Proc) error {
+var errStat = errors.New("not a process's stat")
+
+// parse reads stat. The name stands in parentheses, raw, and may have parentheses, blanks and line breaks of its own: what
+// follows the last parenthesis is the kernel's (proc_pid_stat(5)). This is not left to procfs, whose parser panics where
+// that parenthesis comes first.
+func (p *Process) parse(stat string) error {
+	open, end := strings.IndexByte(stat, '('), strings.LastIndexByte(stat, ')')
+	if open < 0 || end < open {
+		return errStat
+	}
+	fields := strings.Fields(stat[end+1:])
+	if len(fields) < 22 {
+		return errStat
+	}
+	var bad error
+	// number is a field by its number in the manual: the first after the name is 3.
+	number := func(n int) uint64 {
+		x, err := strconv.ParseInt(fields[n-3], 10, 63)
+		if err != nil {
+			bad = errStat
+		}
+		return uint64(max(x, 0))
+	}
+	ticks := func(a, b int) time.Duration { return time.Duration(min(number(a)+number(b), 1<<52)) * tick }
+	p.Name, p.State = stat[open+1:end], fields[0]
+	p.Parent, p.Threads, p.Start = int(number(4)), int(number(20)), number(22)
+	p.Own, p.Reaped = ticks(14, 15), ticks(16, 17)
+	p.Resident = min(number(24), 1<<50) * uint64(os.Getpagesize())
+	return bad
+}
+
+// guarded reads what the kernel may refuse, or have no file for: most of it is for a process of the same user alone.
+func (s *Scanner) guarded(p *Process, proc procfs.Proc) {
 	parts := []struct {
 		name string
 		read func() error
 	}{
+		{"cgroup", func() error {
+			text, err := bounded(s.path(p, "cgroup"), maxStatus)
+			p.Container = container(text)
+			return err
+		}},
 		{"io", func() error {
 			io, err := proc.IO()
 			if err == nil {
@@ -165,19 +194,15 @@ func (s *Scanner) guarded(p *Process, proc procfs.Proc) error {
 		}},
 	}
 	for _, part := range parts {
-		err := part.read()
-		switch {
-		case denied(err):
+		if part.read() != nil {
 			p.Denied = append(p.Denied, part.name)
-		case err != nil:
-			return err
 		}
 	}
-	return nil
 }
 
 // Bounds of what a process wrote itself: a command line may have megabytes.
 const (
+	maxStat        = 4 << 10
 	maxCommand     = 4 << 10
 	maxStatus      = 16 << 10
 	maxEnvironment = 128 << 10

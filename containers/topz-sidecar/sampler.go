@@ -62,13 +62,17 @@ func (s *Sampler) Run(ctx context.Context) error {
 		}
 		begun := time.Now()
 		s.sample()
-		took := time.Since(begun)
-		pause := max(s.Interval-took, busiest*took)
-		if snap := s.Latest(); snap != nil && snap.From.IsZero() {
-			pause = min(pause, soon)
-		}
-		timer.Reset(pause)
+		snap := s.Latest()
+		timer.Reset(s.pause(time.Since(begun), snap != nil && snap.From.IsZero()))
 	}
+}
+
+// pause is the time from the end of a look to the next.
+func (s *Sampler) pause(took time.Duration, first bool) time.Duration {
+	if first {
+		return soon
+	}
+	return max(s.Interval-took, busiest*took)
 }
 
 // sample looks once. If /proc cannot be read, the last snapshot stays, and who asks is told that it is old.

@@ -49,7 +49,7 @@ const maxShown = 512
 // secrets are what command lines should not hold and do: a value after a flag or in an assignment whose name speaks of
 // one, and the password in a URL.
 var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)((?:^|\s)[-\w.]*(?:passwd|password|secret|token|api-?key|credential)[-\w.]*["']?(?:\s*[=:]\s*|\s+))[^\s-]\S*`),
+	regexp.MustCompile(`(?i)((?:^|[\s{,"'])[-\w.]*(?:passwd|password|secret|token|api-?key|credential)[-\w.]*["']?(?:\s*[=:]\s*|\s+))[^\s-]\S*`),
 	regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:)[^/\s@]+(?:@)`),
 }
 
