@@ -89,7 +89,7 @@ func (b *Burn) work(ctx context.Context, workers int) {
 	for {
 		behind := b.behind() / time.Duration(workers)
 		if behind > 0 {
-			for end := time.Now().Add(min(behind, step)); time.Now().Before(end); { //nolint: burning is the work
+			for end := time.Now().Add(min(behind, step)); time.Now().Before(end); { // burning is the work
 			}
 			if ctx.Err() == nil {
 				continue
@@ -111,9 +111,8 @@ func (b *Burn) behind() time.Duration {
 	now := time.Now()
 	due := time.Duration(b.cores*float64(now.Sub(b.since))) - (used - b.used)
 	if due > forgiven {
-		b.since, b.used = now, used
+		b.since, b.used = now, used+forgiven
 		due = forgiven
-		b.used -= forgiven
 	}
 	return due
 }
@@ -138,9 +137,12 @@ func (b *Burn) take() {
 	if time.Since(before) > step/2 {
 		return // something came between the two clocks: they do not belong together
 	}
+	b.put(reading{before, used})
+}
+
+func (b *Burn) put(r reading) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := reading{before, used}
 	if len(b.record) < cap(b.record) {
 		b.record = append(b.record, r)
 		return

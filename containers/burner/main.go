@@ -18,9 +18,9 @@ import (
 )
 
 type config struct {
-	CPU      float64   `env:"CPU" default:"0.2" max:"64" help:"processors to keep busy, 0.2 is a fifth of one"`
+	CPU      float64   `env:"CPU" default:"0.2" min:"0" max:"64" help:"processors to keep busy, 0.2 is a fifth of one"`
 	Memory   env.Bytes `env:"MEMORY" default:"16MiB" help:"memory to hold besides the program's own, each page of it touched"`
-	Children int       `env:"CHILDREN" default:"0" max:"1000" help:"children to start each second; each ends at once"`
+	Children int       `env:"CHILDREN" default:"0" min:"0" max:"1000" help:"children to start each second; each ends at once"`
 	Names    []Name    `env:"NAMES" default:"" help:"names of children that stay, one each, with the escapes of a Go string: a\\nb has a line break, \\x2c is a comma"`
 	daemon.Config
 }
