@@ -8,11 +8,13 @@ import (
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
 	"distlab/labs/sidecar/tls"
+	"distlab/labs/sidecar/topz"
 )
 
 // Catalog is every lab. A test holds that no folder is forgotten.
 var Catalog = []check.Lab{
 	tls.Lab,
+	topz.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -168,18 +169,29 @@ func TestContainers(t *testing.T) {
 	}
 }
 
-// However long a look takes, the sampler looks at most a twentieth of the time.
+// However much a look takes, looking takes a twentieth of a processor at most; that others have the processor does not count.
 func TestPause(t *testing.T) {
 	s := &Sampler{Interval: time.Second}
-	for took, want := range map[time.Duration]time.Duration{
-		0: time.Second, 10 * time.Millisecond: 990 * time.Millisecond, 100 * time.Millisecond: 2 * time.Second, time.Minute: 20 * time.Minute,
+	const ms = time.Millisecond
+	for _, test := range []struct{ took, used, want time.Duration }{
+		{0, 0, time.Second}, {10 * ms, 10 * ms, 990 * ms}, {100 * ms, 100 * ms, 2 * time.Second},
+		{time.Minute, time.Minute, 20 * time.Minute}, {900 * ms, 3 * ms, 100 * ms}, {2 * time.Second, 3 * ms, 60 * ms},
 	} {
-		if got := s.pause(took, false); got != want {
-			t.Errorf("after %v: %v, want %v", took, got, want)
+		if got := s.pause(test.took, test.used, false); got != test.want {
+			t.Errorf("after %v, %v used: %v, want %v", test.took, test.used, got, test.want)
 		}
 	}
-	if got := s.pause(0, true); got != soon {
+	if got := s.pause(0, 0, true); got != soon {
 		t.Errorf("after the first: %v", got)
+	}
+	before := threadTime()
+	for end := time.Now().Add(50 * ms); time.Now().Before(end); {
+		runtime.KeepAlive(end)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if runtime.GOOS == "linux" && threadTime() == 0 && before == 0 {
+		t.Error("this thread has no time")
 	}
 }
 

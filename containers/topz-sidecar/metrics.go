@@ -30,6 +30,7 @@ var (
 	containerWorking   = describe("container_memory_working_bytes", "The same without the cache that can go at once.", "container", "group")
 	containerMemLimit  = describe("container_memory_limit_bytes", "Memory that a container may use; absent without a limit.", "container", "group")
 
+	looks     = describe("looks_total", "Looks at the processes.")
 	processes = describe("processes", "Processes seen at the last look.")
 	leftOut   = describe("processes_left_out", "Processes beyond MAX_PROCESSES at the last look.")
 	looked    = describe("last_look_timestamp_seconds", "When the last look was, in Unix time.")
@@ -59,6 +60,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		send(groupResident, gauge, float64(g.Resident), name)
 		send(groupDenied, gauge, float64(g.Denied), name)
 	}
+	send(looks, counter, float64(c.sampler.looks.Load()))
 	snap := c.sampler.Latest()
 	if snap == nil {
 		return

@@ -98,8 +98,8 @@ func (s *Scanner) Scan() (Scan, error) {
 
 // look reads what there is to know of a process. Its error says that the process is gone.
 func (s *Scanner) look(p *Process, proc procfs.Proc) error {
-	text, err := bounded(s.path(p, "stat"), maxStat)
-	p.At = time.Now()
+	text, at, err := s.timed(p)
+	p.At = at
 	if denied(err) { // hidepid: the process can be seen to be there, and nothing else
 		p.Name, p.Denied = "?", []string{"stat"}
 		return nil
@@ -119,6 +119,23 @@ func (s *Scanner) look(p *Process, proc procfs.Proc) error {
 		s.guarded(p, proc)
 	}
 	return err
+}
+
+// prompt is how long a reading takes at most: where it takes longer the processor was given to others in between, and nobody
+// knows which of the two times the reading is of.
+const prompt = time.Millisecond
+
+// timed reads a process's stat, and is the time to which that belongs.
+func (s *Scanner) timed(p *Process) (text string, at time.Time, err error) {
+	for range 3 {
+		begun := time.Now()
+		text, err = bounded(s.path(p, "stat"), maxStat)
+		at = time.Now()
+		if at.Sub(begun) < prompt || err != nil {
+			break
+		}
+	}
+	return text, at, err
 }
 
 var errStat = errors.New("not a process's stat")

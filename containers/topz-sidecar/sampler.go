@@ -5,10 +5,12 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +27,7 @@ type Sampler struct {
 	Log      *slog.Logger
 	Ready    func(ok bool, reason string)
 
+	looks        atomic.Uint64
 	latest       atomic.Pointer[Snapshot]
 	containers   []*Container
 	containersAt time.Time
@@ -43,7 +46,7 @@ type Snapshot struct {
 // Latest is the newest snapshot, nil before the first.
 func (s *Sampler) Latest() *Snapshot { return s.latest.Load() }
 
-// busiest is the part of its time that the sampler may look: with thousands of processes it looks less often than it was
+// busiest is the part of a processor, one in so many, that looking may take: with thousands of processes it looks less often than it was
 // told, rather than to become the process that it should find.
 const busiest = 20
 
@@ -52,6 +55,8 @@ const soon = 100 * time.Millisecond
 
 // Run looks until ctx is done.
 func (s *Sampler) Run(ctx context.Context) error {
+	runtime.LockOSThread() // for threadTime
+	defer runtime.UnlockOSThread()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -60,24 +65,35 @@ func (s *Sampler) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		begun := time.Now()
+		begun, used := time.Now(), threadTime()
 		s.sample()
 		snap := s.Latest()
-		timer.Reset(s.pause(time.Since(begun), snap != nil && snap.From.IsZero()))
+		timer.Reset(s.pause(time.Since(begun), threadTime()-used, snap != nil && snap.From.IsZero()))
 	}
 }
 
-// pause is the time from the end of a look to the next.
-func (s *Sampler) pause(took time.Duration, first bool) time.Duration {
+// pause is the time from the end of a look to the next: a look took so long, and so much of a processor.
+func (s *Sampler) pause(took, used time.Duration, first bool) time.Duration {
 	if first {
 		return soon
 	}
-	return max(s.Interval-took, busiest*took)
+	return max(s.Interval-took, busiest*used)
+}
+
+// threadTime is the processor time of this thread. Where a system has no such number it is 0.
+func threadTime() time.Duration {
+	const thisThread = 1 // RUSAGE_THREAD of Linux
+	var u syscall.Rusage
+	if syscall.Getrusage(thisThread, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // sample looks once. If /proc cannot be read, the last snapshot stays, and who asks is told that it is old.
 func (s *Sampler) sample() {
 	begun := time.Now()
+	s.looks.Add(1)
 	scan, err := s.Scanner.Scan()
 	if err != nil {
 		if !s.failing {
