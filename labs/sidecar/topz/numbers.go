@@ -9,7 +9,7 @@ import (
 )
 
 // steps are the burner's appetites: an average over its life fits neither.
-var steps = []float64{0.08, 0.3}
+var steps = []float64{0.02, 0.25}
 
 // cpuRight compares each look's share with what the burner took in the very time between that look and the one before it.
 func cpuRight(m *check.M) check.Result {

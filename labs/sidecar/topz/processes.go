@@ -94,7 +94,7 @@ func expect(got, want int) error {
 // survivesExit asks in every format, again and again, while children begin and end, and kills the app meanwhile.
 func survivesExit(m *check.M) check.Result {
 	defer calm(m)
-	const children, rounds = 600, 40
+	const children, rounds = 500, 20
 	pid := readBurner(m).PID
 	begun := feed(m, `{"children":200}`)
 	var pages, rows check.Tally
@@ -149,13 +149,15 @@ func noExtraRights(m *check.M) check.Result {
 	m.Need(found, "the sidecar is not in the pod's PID namespace")
 	t := lookSince(m, readBurner(m).Time)
 	theirs, own := t.named("legacy-app"), burnerRow(m, t, readBurner(m).PID)
+	// A health check is the app's program too, with an argument.
+	theirs = slices.DeleteFunc(theirs, func(r row) bool { return r.Command != "/legacy-app" })
 	m.Need(len(theirs) == 1, "%d rows of the app", len(theirs))
 	other := theirs[0]
 	refused := ways.Way("another user's process")
 	refused.Note(other.User != nil && *other.User == appUser, "its user is shown as %v", other.User)
 	refused.Note(slices.Contains(other.Denied, "io") && slices.Contains(other.Denied, "executable"), "denied %v", other.Denied)
 	refused.Note(other.Read == nil, "what it read is shown, as %v", other.Read)
-	refused.Note(other.CPU != nil && other.Memory > 1<<20 && other.Command == "/legacy-app", "CPU %v, %d bytes, command %q", other.CPU, other.Memory, other.Command)
+	refused.Note(other.CPU != nil && other.Memory > 1<<20, "CPU %v, %d bytes", other.CPU, other.Memory)
 	c, _ := t.of(other)
 	refused.Note(c.Error == "denied" && c.CPU == nil && c.Memory == nil, "its container is %+v", c)
 	allowed := ways.Way("its own user's process")
@@ -220,30 +222,23 @@ func oddNames(m *check.M) check.Result {
 	return ways.Decide()
 }
 
-// cheap has ten requests a second sent, in all formats, and looks at what the sidecar's process took meanwhile.
+// cheap asks more than ten times a second, in every format, and looks at what the sidecar's process took meanwhile.
 func cheap(m *check.M) check.Result {
-	const limit, lead = 0.05, 5 * time.Second
+	const limit, length, interval = 0.05, 5 * time.Second, 500 * time.Millisecond
 	feed(m, `{"children":0}`)
-	base := fmt.Sprintf("http://%s:%d/topz?format=", pod, topzPort)
-	var flows []check.Flow
-	for _, format := range formats {
-		flows = append(flows, check.Flow{Name: format, From: check.Outside, Rate: 2, URL: base + format})
-	}
-	flows = append(flows, check.Flow{Name: "metrics", From: check.Outside, Rate: 2, URL: fmt.Sprintf("http://%s:%d/metrics", pod, adminPort)})
 	took := func() float64 { return m.Metric(pod, adminPort, "process_cpu_seconds_total") }
 	looks := func() float64 { return m.Metric(pod, adminPort, "topz_sidecar_looks_total") }
-	var cpu, looked, over float64
-	traffic := m.Beside(0, flows, func() {
-		begun, c, l := time.Now(), took(), looks()
-		m.Await(4*lead, "looks", func(m *check.M) error {
-			if time.Since(begun) < lead {
-				return fmt.Errorf("%v", time.Since(begun))
-			}
-			return nil
-		})
-		cpu, looked, over = took()-c, looks()-l, time.Since(begun).Seconds()
+	cpu, looked, begun, i := took(), looks(), time.Now(), 0
+	held := m.Hold(length, func(m *check.M) error {
+		if i++; i%5 == 0 {
+			return m.Get(pod, adminPort, "/metrics").Is(http.StatusOK)
+		}
+		return page(m, formats[i%5-1]).Is(http.StatusOK)
 	})
-	m.Need(float64(traffic.Requests()) >= 8*over, "%d requests in %.1f s are not ten a second", traffic.Requests(), over)
-	return check.Decide(cpu/over <= limit && looked <= over+2 && traffic.Failed() == 0, "%.1f %% of a processor, %.0f looks in %.1f s, %d of %d requests failed",
-		100*cpu/over, looked, over, traffic.Failed(), traffic.Requests()).Want("5 %%, one look a second, none failed").Of(traffic.Requests())
+	cpu, looked = took()-cpu, looks()-looked
+	over := time.Since(begun)
+	m.Need(held.Broke != nil || float64(held.Asked) > 10*over.Seconds(), "the machine is too busy: %d answers in %v", held.Asked, over)
+	share, most := cpu/over.Seconds(), over.Seconds()/interval.Seconds()+2
+	return check.Decide(held.Broke == nil && share <= limit && looked <= most, "%.1f %% of a processor, %.0f looks, and it %v", 100*share, looked, held).
+		Want("5 %%, %.0f looks, every page", most).Of(held.Asked)
 }
