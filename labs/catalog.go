@@ -7,6 +7,7 @@ import (
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/tls"
 	"distlab/labs/sidecar/topz"
 )
@@ -15,6 +16,7 @@ import (
 var Catalog = []check.Lab{
 	tls.Lab,
 	topz.Lab,
+	content.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,
