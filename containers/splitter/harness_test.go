@@ -111,7 +111,7 @@ func start(t *testing.T, arms []ArmSpec, edit func(*Proxy)) *running {
 		},
 		Forwarder: &http1.Forwarder{Scheme: "http"}, Upgrades: []string{"websocket"}, Retry: retry,
 		ArmHeader: "X-Split-Arm", ReasonHeader: "X-Split-Reason", Careful: carefully.Load(),
-		Limits:  Limits{DrainIdle: 50 * time.Millisecond, HeaderBytes: 32 << 10, ArmIdle: 4 * time.Second},
+		Limits:  Limits{DrainIdle: 50 * time.Millisecond, HeaderBytes: 32 << 10, ServerIdle: 4 * time.Second},
 		Log:     slog.New(slog.DiscardHandler),
 		Metrics: metrics,
 	}

@@ -88,7 +88,7 @@ func (cfg config) health(s *Splitter, proxy *Proxy, p *daemon.Process) *Health {
 	return &Health{
 		Splitter: s, Interval: cfg.HealthInterval, Timeout: cfg.HealthTimeout, Path: cfg.HealthPath,
 		Rise: cfg.HealthRise, Fall: cfg.HealthFall, Log: p.Log,
-		Transport: func(a *Arm) http.RoundTripper { return proxy.transport(a) },
+		Transport: func(a *Arm) http.RoundTripper { return proxy.Engine().Transport(&a.Backend) },
 		Checked:   func() { p.Ready(s.Usable() > 0, "no arm can be used") },
 	}
 }

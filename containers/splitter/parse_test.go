@@ -71,9 +71,10 @@ func TestArmSpec(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	f := &Facts{
-		Method: "GET", Path: "/a%20b", RawQuery: "x=1&User=42&empty=&user=43", Host: "shop", Client: netip.MustParseAddr("10.0.0.7"),
+		Method: "GET", Host: "shop", Client: netip.MustParseAddr("10.0.0.7"),
 		Header: http.Header{"Cookie": {`a=b; id="7"; c`}, "X-User-Id": {"me"}},
 	}
+	f.setTarget("/a%20b?x=1&User=42&empty=&user=43")
 	for template, want := range map[string]string{
 		"": "", "text": "text", "$remote_addr": "10.0.0.7", "${remote_addr}AAA": "10.0.0.7AAA", "a$remote_addr-b": "a10.0.0.7-b",
 		"$uri": "/a%20b", "$request_uri": "/a%20b?x=1&User=42&empty=&user=43", "$args": "x=1&User=42&empty=&user=43", "$host": "shop",
@@ -186,7 +187,7 @@ func TestDecideAllocates(t *testing.T) {
 			if n := testing.AllocsPerRun(100, func() {
 				d := s.Decide(&facts)
 				first := d.Arm
-				if s.Again(&d, &facts) {
+				if s.Again(&d, &facts, true) {
 					s.Done(first, Outcome{Kind: Failed})
 				}
 				s.Done(d.Arm, Outcome{Kind: Good})

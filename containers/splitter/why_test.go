@@ -144,12 +144,12 @@ func TestAgainAfterChange(t *testing.T) {
 	s.Set([]ArmSpec{armSpec("a=http://a"), armSpec("b=http://b weight=0")})
 	f := &Facts{Header: http.Header{}}
 	d := s.Decide(f)
-	if s.Again(&d, f) {
+	if s.Again(&d, f, true) {
 		t.Fatalf("there is no other: %+v", d)
 	}
 	s.Set([]ArmSpec{armSpec("new=http://new weight=0"), armSpec("b=http://b"), armSpec("a=http://a weight=100")})
 	first := d.Arm
-	if !s.Again(&d, f) || d.Arm.Name != "b" || d.Reason != ByRetry || d.Wanted.Name != "a" {
+	if !s.Again(&d, f, true) || d.Arm.Name != "b" || d.Reason != ByRetry || d.Wanted.Name != "a" {
 		t.Fatalf("after the change: %+v", d)
 	}
 	s.Done(first, Outcome{Kind: Failed})
