@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/check"
@@ -167,13 +171,31 @@ func (d *Driver) Settled(ctx context.Context) error {
 		if len(all) == 0 {
 			return fmt.Errorf("%s has no container", d.Project)
 		}
+		oneShot := awaited(all)
 		for _, c := range all {
+			if c.State == "exited" && oneShot[c.Labels[api.ServiceLabel]] && strings.HasPrefix(c.Status, "Exited (0)") {
+				continue
+			}
 			if h := healthOf(c); c.State != "running" || h == "starting" || h == "unhealthy" {
 				return fmt.Errorf("%s is %s %s", name(c), c.State, h)
 			}
 		}
 		return nil
 	})
+}
+
+// awaited are the services on whose end another waits, as compose notes it on that other's containers: there is no compose
+// file here, for the stack may have been started from another one.
+func awaited(all []container.Summary) map[string]bool {
+	out := map[string]bool{}
+	for _, c := range all {
+		for dep := range strings.SplitSeq(c.Labels[api.DependenciesLabel], ",") {
+			if parts := strings.Split(dep, ":"); len(parts) > 1 && parts[1] == types.ServiceConditionCompletedSuccessfully {
+				out[parts[0]] = true
+			}
+		}
+	}
+	return out
 }
 
 // Record implements [check.Driver].
