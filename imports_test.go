@@ -19,6 +19,11 @@ const module = "distlab/"
 // speaks. A line here is a decision: every module is code that runs in the
 // image, and megabytes in it.
 var protocols = map[string][]string{
+	"git-sync": {
+		metrics, "github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", // git's messages, packs and objects
+		"golang.org/x/crypto", // SSH, and authorities for an image that has none
+		"golang.org/x/sys",
+	},
 	"health-adapter":   {metrics, "github.com/go-sql-driver/mysql"},
 	"internal":         {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":       {metrics, "github.com/coder/websocket"},
