@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/check"
@@ -167,13 +171,31 @@ func (d *Driver) Settled(ctx context.Context) error {
 		if len(all) == 0 {
 			return fmt.Errorf("%s has no container", d.Project)
 		}
+		done := completed(all)
 		for _, c := range all {
+			if c.State == "exited" && done[c.Labels[api.ServiceLabel]] && strings.HasPrefix(c.Status, "Exited (0)") {
+				continue
+			}
 			if h := healthOf(c); c.State != "running" || h == "starting" || h == "unhealthy" {
 				return fmt.Errorf("%s is %s %s", name(c), c.State, h)
 			}
 		}
 		return nil
 	})
+}
+
+// completed are the one-shots: services that another one wants to have completed. A container tells it by the label in which
+// compose keeps what it depends on, SERVICE:CONDITION:RESTART with commas between.
+func completed(all []container.Summary) map[string]bool {
+	done := map[string]bool{}
+	for _, c := range all {
+		for dependency := range strings.SplitSeq(c.Labels[api.DependenciesLabel], ",") {
+			if service, rest, _ := strings.Cut(dependency, ":"); strings.HasPrefix(rest, types.ServiceConditionCompletedSuccessfully) {
+				done[service] = true
+			}
+		}
+	}
+	return done
 }
 
 // Record implements [check.Driver].
