@@ -33,6 +33,11 @@ var protocols = map[string][]string{
 	"splitter":          {metrics, "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 	"tls-sidecar":       {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
 	"topz-sidecar":      {metrics, "github.com/prometheus/procfs", "golang.org/x/net"},
+	"git-sync": {
+		metrics, "github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", // git's messages, packs and objects
+		"golang.org/x/crypto", // SSH, and authorities for an image that has none
+		"golang.org/x/sys",
+	},
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself

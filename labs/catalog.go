@@ -8,6 +8,7 @@ import (
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
 	"distlab/labs/sidecar/content"
+	"distlab/labs/sidecar/paas"
 	"distlab/labs/sidecar/tls"
 	"distlab/labs/sidecar/topz"
 )
@@ -17,6 +18,7 @@ var Catalog = []check.Lab{
 	tls.Lab,
 	topz.Lab,
 	content.Lab,
+	paas.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,
