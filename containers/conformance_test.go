@@ -46,6 +46,7 @@ var daemonless = map[string]string{
 // required settings, on this host. Addresses need not be given: each becomes
 // a free port on loopback.
 var needed = map[string]map[string]string{
+	"config-api":       {"WRITE_TOKEN": "token"},
 	"restarter":        {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
 	"shard-ambassador": {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
 	"splitter":         {"ARMS": "production=http://127.0.0.1:9"},
