@@ -20,6 +20,7 @@ const module = "distlab/"
 // image, and megabytes in it.
 var protocols = map[string][]string{
 	"config-api":       {metrics, "golang.org/x/net"},
+	"config-sidecar":   {metrics, "github.com/fsnotify/fsnotify"}, // etcd by its JSON gateway: its client is larger than the image may be
 	"health-adapter":   {metrics, "github.com/go-sql-driver/mysql"},
 	"internal":         {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":       {metrics, "github.com/coder/websocket"},

@@ -47,6 +47,7 @@ var daemonless = map[string]string{
 // a free port on loopback.
 var needed = map[string]map[string]string{
 	"config-api":       {"WRITE_TOKEN": "token"},
+	"config-sidecar":   {"SOURCE": "http://127.0.0.1:9/", "DEST_DIR": filepath.Join(os.TempDir(), "distlab-config")},
 	"restarter":        {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
 	"shard-ambassador": {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
 	"splitter":         {"ARMS": "production=http://127.0.0.1:9"},
