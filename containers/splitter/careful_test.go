@@ -98,7 +98,7 @@ func TestFastPathIsTaken(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
-	eventually(t, "nothing is in flight", func() bool { return s.inFlight.Load() == 0 })
+	eventually(t, "nothing is in flight", func() bool { return s.Engine().InFlight() == 0 })
 	decided := 0.0
 	for _, arm := range []string{"good", "flaky"} {
 		for _, reason := range []string{"smooth", "retry"} {

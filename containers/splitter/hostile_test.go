@@ -216,7 +216,7 @@ func TestSlowClients(t *testing.T) {
 	c := s.dial(t)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "the request is on its way", func() bool { return full.seen.Load() == 1 })
-	eventually(t, "it was cut", func() bool { return s.inFlight.Load() == 0 })
+	eventually(t, "it was cut", func() bool { return s.Engine().InFlight() == 0 })
 }
 
 func TestMaxConnections(t *testing.T) {
@@ -231,7 +231,7 @@ func TestMaxConnections(t *testing.T) {
 	io.WriteString(busy, "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "one is in use", func() bool { return arm.seen.Load() == 1 })
 	idle := s.dial(t)
-	eventually(t, "one is idle", func() bool { n, _ := s.open(); return n == 2 })
+	eventually(t, "one is idle", func() bool { return s.Engine().Door.Open() == 2 })
 	next := s.dial(t) // the idle one makes room
 	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the idle one: %v", err)

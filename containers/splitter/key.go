@@ -14,11 +14,18 @@ type Getter interface{ Get(name string) string }
 // Facts are what a decision rests on. They are of no HTTP library.
 type Facts struct {
 	Method   string
-	Path     string // as sent, escaped
+	Target   string // as sent: the path, and where there is a "?", the query
+	Path     string
 	RawQuery string
 	Host     string
 	Client   netip.Addr // who asks: the other end, or whom trusted proxies name
 	Header   Getter
+}
+
+// setTarget says what is asked for.
+func (f *Facts) setTarget(target string) {
+	f.Target = target
+	f.Path, f.RawQuery, _ = strings.Cut(target, "?")
 }
 
 // Key is a template of what is hashed, in nginx's words:
@@ -127,11 +134,7 @@ func (k *Key) append(b []byte, f *Facts) []byte {
 		case keyURI:
 			b = append(b, f.Path...)
 		case keyRequestURI:
-			b = append(b, f.Path...)
-			if f.RawQuery != "" {
-				b = append(b, '?')
-				b = append(b, f.RawQuery...)
-			}
+			b = append(b, f.Target...)
 		case keyArgs:
 			b = append(b, f.RawQuery...)
 		case keyHost:

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"distlab/containers/internal/balance"
 )
 
 func TestArmSpec(t *testing.T) {
@@ -71,9 +73,10 @@ func TestArmSpec(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	f := &Facts{
-		Method: "GET", Path: "/a%20b", RawQuery: "x=1&User=42&empty=&user=43", Host: "shop", Client: netip.MustParseAddr("10.0.0.7"),
+		Method: "GET", Host: "shop", Client: netip.MustParseAddr("10.0.0.7"),
 		Header: http.Header{"Cookie": {`a=b; id="7"; c`}, "X-User-Id": {"me"}},
 	}
+	f.setTarget("/a%20b?x=1&User=42&empty=&user=43")
 	for template, want := range map[string]string{
 		"": "", "text": "text", "$remote_addr": "10.0.0.7", "${remote_addr}AAA": "10.0.0.7AAA", "a$remote_addr-b": "a10.0.0.7-b",
 		"$uri": "/a%20b", "$request_uri": "/a%20b?x=1&User=42&empty=&user=43", "$args": "x=1&User=42&empty=&user=43", "$host": "shop",
@@ -181,12 +184,12 @@ func TestDecideAllocates(t *testing.T) {
 	for name, r := range rules {
 		for _, fallback := range []bool{false, true} {
 			r.Fallback = fallback
-			s := &Splitter{Rules: r, Budget: Budget{PerSecond: 1e9}}
+			s := &Splitter{Rules: r, Budget: balance.Budget{PerSecond: 1e9}}
 			s.Set([]ArmSpec{armSpec("a=http://a max_fails=0"), armSpec("b=http://b max_fails=0"), armSpec("c=http://c max_fails=0")})
 			if n := testing.AllocsPerRun(100, func() {
 				d := s.Decide(&facts)
 				first := d.Arm
-				if s.Again(&d, &facts) {
+				if s.Again(&d, &facts, true) {
 					s.Done(first, Outcome{Kind: Failed})
 				}
 				s.Done(d.Arm, Outcome{Kind: Good})

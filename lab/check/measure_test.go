@@ -172,10 +172,10 @@ func TestWays(t *testing.T) {
 		want Verdict
 		said string
 	}{
-		{"all", func(w *Ways) { w.Way("h1").Note(true, ""); w.Way("h2").Note(true, "") }, Pass, "h1 1 of 1, h2 1 of 1"},
-		{"one is wrong", func(w *Ways) { w.Way("h1").Note(true, ""); w.Way("h2").Note(false, "lost") }, Fail, "h1 1 of 1, h2 0 of 1"},
-		{"one was not asked", func(w *Ways) { w.Way("h2"); w.Way("h1").Note(true, "") }, Fail, "h2 0 of 0, h1 1 of 1"},
-		{"none", func(*Ways) {}, Fail, ""},
+		{"all", func(w *Ways) { w.Way("h1").Note(true, ""); w.Way("h2").Note(true, "") }, Pass, "2 of 2 in 2 ways"},
+		{"one is wrong", func(w *Ways) { w.Way("h1").Note(true, ""); w.Way("h2").Note(false, "lost") }, Fail, "h2: 0 of 1; all in 1 other ways"},
+		{"one was not asked", func(w *Ways) { w.Way("h2"); w.Way("h1").Note(true, "") }, Fail, "h2: 0 of 0; all in 1 other ways"},
+		{"none", func(*Ways) {}, Fail, "0 of 0 in 0 ways"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var w Ways

@@ -68,21 +68,32 @@ func (w *Ways) Way(name string) *Tally {
 	return w.way[name]
 }
 
-// Decide is the claim's result over all ways: what was measured of each, what was not as it should be, and how many
-// were asked.
+// Decide is the claim's result over all ways: how many were right where all were, else the ways in which some were not.
+// The details have every way, and what was not as it should be.
 func (w *Ways) Decide() Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ok, samples := len(w.names) > 0, 0
-	var said, odd []string
+	right, all := 0, 0
+	var broken, details []string
 	for _, name := range w.names {
 		t := w.way[name]
-		ok = ok && t.Whole()
-		samples += t.All()
-		said = append(said, fmt.Sprintf("%s %v", name, t))
-		if text := t.Odd(); text != "" {
-			odd = append(odd, name+": "+strings.ReplaceAll(text, "\n", "\n  "))
+		right, all = right+t.Right(), all+t.All()
+		line := fmt.Sprintf("%s: %v", name, t)
+		if !t.Whole() {
+			broken = append(broken, line)
+		}
+		details = append(details, line)
+		for odd := range strings.Lines(t.Odd()) {
+			details = append(details, "  "+strings.TrimSpace(odd))
 		}
 	}
-	return Decide(ok, "%s", strings.Join(said, ", ")).Want("all").Of(samples).Because("%s", strings.Join(odd, "\n"))
+	said := fmt.Sprintf("%d of %d in %d ways", right, all, len(w.names))
+	if len(broken) > 0 {
+		said = strings.Join(broken, ", ")
+		if whole := len(w.names) - len(broken); whole > 0 {
+			said += fmt.Sprintf("; all in %d other ways", whole)
+		}
+	}
+	res := Decide(len(broken) == 0 && len(w.names) > 0, "%s", said)
+	return res.Want("all").Of(all).Because("%s", strings.Join(details, "\n"))
 }

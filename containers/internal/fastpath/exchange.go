@@ -132,6 +132,7 @@ func (c *Client) ask(request []byte, head int) {
 
 // dialed is told what has become of a dial.
 func (c *Client) dialed(dials int, pool *pool, conn net.Conn, err error) {
+	defer c.survive()
 	w := c.worker
 	var u *upstream
 	if err == nil {
@@ -246,7 +247,7 @@ const maxRetries = 8
 // finish is the end of a whole exchange.
 func (c *Client) finish() {
 	w, u := c.worker, c.up
-	last := c.last
+	last, owed := c.last, c.body
 	keep := !u.spent && !u.deaf && len(u.out) == 0 && c.body == 0
 	c.up = nil
 	w.path.Policy.End(c, c.status, Whole)
@@ -258,6 +259,7 @@ func (c *Client) finish() {
 	w.release(c.head)
 	c.exchange = exchange{dials: c.dials}
 	if last {
+		c.body = owed
 		c.hangUp()
 		return
 	}

@@ -97,6 +97,10 @@ type Path struct {
 	Policy Policy
 	Limits Limits
 
+	// Panicked is told of a fault of this program that one client has brought to
+	// light, and that has ended its connection alone. nil: nobody is told.
+	Panicked func(any)
+
 	workers  []*worker
 	next     atomic.Uint32
 	clients  atomic.Int64
@@ -185,6 +189,8 @@ type Client struct {
 	timer  reactor.Timer
 	due    time.Duration // when the state has lasted too long; 0: never
 	fires  time.Duration // when timer does
+	quiet  time.Duration // lingering: how long without a byte
+	until  time.Duration // and when it is over
 }
 
 // state is what a client's connection is doing.

@@ -131,7 +131,7 @@ func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	g := r.Context().Value(guardKey{}).(*guard)
 	if early := g.early; early != nil {
 		g.early = nil
-		return early.RoundTripper(transport).RoundTrip(r)
+		return earlyTripper(early, transport).RoundTrip(r)
 	}
 	return transport.RoundTrip(r)
 }

@@ -119,6 +119,7 @@ func (u *upstream) Ready(ev reactor.Event) {
 		}
 		return
 	}
+	defer c.survive()
 	if len(u.out) > 0 && ev&reactor.Writable != 0 {
 		if !u.flush() {
 			return
