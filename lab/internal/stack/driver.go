@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/check"
@@ -168,11 +173,26 @@ func (d *Driver) Settled(ctx context.Context) error {
 			return fmt.Errorf("%s has no container", d.Project)
 		}
 		for _, c := range all {
+			if endedWell(c, all) {
+				continue
+			}
 			if h := healthOf(c); c.State != "running" || h == "starting" || h == "unhealthy" {
 				return fmt.Errorf("%s is %s %s", name(c), c.State, h)
 			}
 		}
 		return nil
+	})
+}
+
+// endedWell says whether a container was to run once, and has. That another service waits for its end is known here from
+// the label in which compose keeps what a service depends on: "tools:service_completed_successfully:false,…".
+func endedWell(c container.Summary, all []container.Summary) bool {
+	if c.State != "exited" || !strings.HasPrefix(c.Status, "Exited (0)") {
+		return false
+	}
+	waits := c.Labels[api.ServiceLabel] + ":" + types.ServiceConditionCompletedSuccessfully + ":"
+	return slices.ContainsFunc(all, func(other container.Summary) bool {
+		return slices.ContainsFunc(strings.Split(other.Labels[api.DependenciesLabel], ","), func(d string) bool { return strings.HasPrefix(d, waits) })
 	})
 }
 
