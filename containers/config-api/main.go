@@ -17,6 +17,7 @@ import (
 type config struct {
 	ListenAddr env.Addr      `env:"LISTEN_ADDR" default:":8080" help:"address to serve HTTP on"`
 	DataPath   string        `env:"DATA_PATH" default:"" help:"file that everything is kept in, in a folder that it may write to; in memory without it"`
+	SeedDir    string        `env:"SEED_DIR" default:"" help:"folder with a folder of files for each configuration that is made at the start, if it never was"`
 	WriteToken string        `env:"WRITE_TOKEN" secret:"true" help:"bearer token that a change needs"`
 	ReadToken  string        `env:"READ_TOKEN" default:"" secret:"true" help:"bearer token that reading needs; the write token will do too; without it anybody may read"`
 	MaxSize    env.Bytes     `env:"MAX_SIZE" default:"1MiB" min:"1KiB" max:"64MiB" help:"size of a configuration, all of its files"`
@@ -35,6 +36,9 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		History: cfg.History, Size: int(cfg.StoreSize),
 	}
 	if err := store.Open(); err != nil {
+		return err
+	}
+	if err := store.Seed(cfg.SeedDir); err != nil {
 		return err
 	}
 	ln, err := net.Listen("tcp", string(cfg.ListenAddr))
