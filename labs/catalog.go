@@ -7,6 +7,7 @@ import (
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/paas"
 	"distlab/labs/sidecar/tls"
@@ -19,6 +20,7 @@ var Catalog = []check.Lab{
 	topz.Lab,
 	content.Lab,
 	paas.Lab,
+	config.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,
