@@ -231,7 +231,7 @@ func (f *Follower) continues(g *Generation, c candidate, file *os.File) bool {
 	if g.print.Bytes == 0 || !c.rotated && g.read.Offset < markerBytes {
 		return false
 	}
-	return c.size >= g.read.Offset && g.intact(file)
+	return c.size >= g.size && g.intact(file)
 }
 
 // adopt goes on with an orphan in the file that has its content.
@@ -252,25 +252,22 @@ func (f *Follower) adopt(g *Generation, c candidate, file *os.File, now time.Tim
 
 // copyOf says whether a file under a rotated name repeats one that is known, or is about to.
 func (f *Follower) copyOf(c candidate, file *os.File) bool {
-	for _, g := range f.generations {
-		if g.Source != c.source || g.print.Bytes == 0 || c.size == 0 {
-			continue
+	return slices.ContainsFunc(f.generations, func(g *Generation) bool {
+		switch {
+		case g.Source != c.source || g.print.Bytes == 0:
+			return false
+		case g.state == closed:
+			return c.size == g.size && g.intact(file)
+		case g.state != open:
+			return false
 		}
-		if c.size < g.print.Bytes {
-			// Too short to tell, but a copy that has just begun looks so.
-			if g.file != nil && prefixOf(file, g.file, c.size) {
-				return true
-			}
-			continue
+		if !g.intact(g.file) {
+			f.stale = true // truncated just now: this may be its copy, and the next scan will tell
+			return g.print.holds(file)
 		}
-		if !g.print.holds(file) {
-			continue
-		}
-		if c.size >= g.read.Offset && g.read.holds(file) || g.file != nil && prefixOf(file, g.file, c.size) {
-			return true
-		}
-	}
-	return false
+		info, err := g.file.Stat()
+		return err == nil && c.size <= info.Size() && prefixOf(file, g.file, c.size)
+	})
 }
 
 // begin follows a file from its first byte.

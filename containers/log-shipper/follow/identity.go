@@ -92,13 +92,18 @@ func (f Fingerprint) holds(r io.ReaderAt) bool {
 	return err == nil && now == f
 }
 
-// prefixOf says whether r, size bytes long, is the beginning of the original: a copy that is being made. Its last bytes
-// are compared, which the original has at the same place.
+// prefixOf says whether r, size bytes long, is the beginning of the original, as a copy is that is being made: its first
+// bytes and its last are compared.
 func prefixOf(r, original io.ReaderAt, size int64) bool {
-	a, err := tailAt(r, size)
-	if err != nil {
+	n := min(size, printBytes)
+	return sameAt(r, original, 0, n) && sameAt(r, original, size-n, n)
+}
+
+func sameAt(a, b io.ReaderAt, at, n int64) bool {
+	x, y := make([]byte, n), make([]byte, n)
+	if _, err := a.ReadAt(x, at); err != nil {
 		return false
 	}
-	b, err := tailAt(original, size)
-	return err == nil && bytes.Equal(a, b)
+	_, err := b.ReadAt(y, at)
+	return err == nil && bytes.Equal(x, y)
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func model(t *testing.T, r *rand.Rand) {
 		text := half
 		half = ""
 		for range n {
-			line := fmt.Sprintf("line %d %0*d", next, r.IntN(80), 0)
+			line := fmt.Sprintf("line %d %016x%s", next, r.Uint64(), strings.Repeat("x", r.IntN(80)))
 			next++
 			want = append(want, line)
 			text += line + "\n"
