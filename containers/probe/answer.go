@@ -67,6 +67,25 @@ type loadAnswer struct {
 	Rate     float64           `json:"rate"`
 	Latency  latency           `json:"latency"`
 	First    []string          `json:"first"`
+	Began    time.Time         `json:"began"`
+	Failed   []missed          `json:"failed"`
+	Series   []slice           `json:"series"`
+}
+
+// missed is a request that was not OK: when it was due, in seconds after the first, and what came of it.
+type missed struct {
+	At   float64 `json:"at"`
+	What string  `json:"what"`
+}
+
+// slice is a tenth of a second of a load, by the time at which its requests were due.
+type slice struct {
+	At       float64 `json:"at"`
+	Requests int     `json:"requests"`
+	Failed   int     `json:"failed"`
+	P50      float64 `json:"p50"`
+	P99      float64 `json:"p99"`
+	Max      float64 `json:"max"`
 }
 
 // latency is a distribution in seconds.

@@ -15,7 +15,7 @@ import (
 
 type config struct {
 	URL    probeURL `env:"LIVENESS_URL" help:"URL that tells whether the target is alive: 200 to 399 is alive, any other status is not"`
-	Target []string `env:"TARGET_PROCESS" help:"name of the process to end, as in its command line; several, separated by commas: the first that is there"`
+	Target []string `env:"TARGET_PROCESS" help:"name of the process to end: of its program, or in its command line; several, separated by commas: the first that is there"`
 
 	InitialDelay     time.Duration `env:"INITIAL_DELAY" default:"0s" min:"0s" help:"time that a target gets before it is first asked"`
 	Period           time.Duration `env:"PERIOD" default:"10s" min:"10ms" help:"time between two probes"`
@@ -43,7 +43,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	}
 	r := &Restarter{
 		Probe:  (&Probe{URL: cfg.URL.String(), Timeout: cfg.Timeout, Silence: cfg.NoAnswer == "failure"}).Ask,
-		Target: &Processes{Root: "/proc", Names: cfg.Target},
+		Target: &Namespace{Names: cfg.Target},
 
 		InitialDelay: cfg.InitialDelay, Period: cfg.Period,
 		FailureThreshold: cfg.FailureThreshold, StartupThreshold: cfg.StartupThreshold,

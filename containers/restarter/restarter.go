@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"distlab/containers/internal/procs"
 )
 
 // State is what the restarter makes of the target.
@@ -27,9 +29,9 @@ var states = []State{Absent, Starting, Alive, Failing, Silent, Ending}
 
 // Target is the process to watch.
 type Target interface {
-	Find() (Process, bool, error)
-	Alive(Process) bool
-	Signal(Process, syscall.Signal) error
+	Find() (procs.Process, bool, error)
+	Alive(procs.Process) bool
+	Signal(procs.Process, syscall.Signal) error
 }
 
 // killPatience is how long a process may take to vanish after SIGKILL. One that takes longer is stuck in the kernel, or
@@ -65,18 +67,18 @@ type Restarter struct {
 
 // Status is what /status shows.
 type Status struct {
-	State       State      `json:"state"`
-	Target      *Process   `json:"target,omitempty"`
-	Since       time.Time  `json:"target_seen"`
-	Failures    int        `json:"failures"`
-	Reason      string     `json:"reason,omitempty"` // of the last probe that did not succeed
-	Probes      int        `json:"probes"`
-	Restarts    int        `json:"restarts"`
-	LastRestart *time.Time `json:"last_restart,omitempty"`
-	NotBefore   *time.Time `json:"no_restart_before,omitempty"` // the back-off
-	HeldUntil   *time.Time `json:"held_until,omitempty"`
-	Outage      float64    `json:"last_outage_seconds"`
-	InARow      int        `json:"restarts_in_a_row"`
+	State       State          `json:"state"`
+	Target      *procs.Process `json:"target,omitempty"`
+	Since       time.Time      `json:"target_seen"`
+	Failures    int            `json:"failures"`
+	Reason      string         `json:"reason,omitempty"` // of the last probe that did not succeed
+	Probes      int            `json:"probes"`
+	Restarts    int            `json:"restarts"`
+	LastRestart *time.Time     `json:"last_restart,omitempty"`
+	NotBefore   *time.Time     `json:"no_restart_before,omitempty"` // the back-off
+	HeldUntil   *time.Time     `json:"held_until,omitempty"`
+	Outage      float64        `json:"last_outage_seconds"`
+	InARow      int            `json:"restarts_in_a_row"`
 }
 
 // Status is the present one.
@@ -138,17 +140,17 @@ func (r *Restarter) look(ctx context.Context) {
 }
 
 // find is the target. A new one begins with a clean sheet.
-func (r *Restarter) find() (Process, bool) {
+func (r *Restarter) find() (procs.Process, bool) {
 	proc, ok, err := r.Target.Find()
 	if err == nil && ok {
-		if err = r.Target.Signal(proc, 0); errors.Is(err, errGone) {
+		if err = r.Target.Signal(proc, 0); errors.Is(err, procs.ErrGone) {
 			ok, err = false, nil
 		}
 	}
 	if err != nil {
 		r.Ready(false, err.Error())
 		r.report("cannot restart the target", "error", err)
-		return Process{}, false
+		return procs.Process{}, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,9 +161,9 @@ func (r *Restarter) find() (Process, bool) {
 			r.Ready(false, "the target is not there: is the PID namespace shared with it?")
 		}
 		r.s.State, r.s.Target, r.s.Failures, r.aliveSince = Absent, nil, 0, time.Time{}
-		return Process{}, false
+		return procs.Process{}, false
 	}
-	if r.s.Target == nil || *r.s.Target != proc {
+	if r.s.Target == nil || !r.s.Target.Same(proc) {
 		r.s.State, r.s.Target, r.s.Since, r.s.Failures = Starting, &proc, time.Now(), 0
 		r.started, r.aliveSince, r.reported = false, time.Time{}, ""
 		r.Log.Info("target found", "pid", proc.PID, "name", proc.Name)
@@ -244,7 +246,7 @@ func (r *Restarter) report(msg string, attrs ...any) {
 
 // end asks the process to end, and kills it when it does not. The back-off counts either way: what cannot be killed is
 // not tried again at once.
-func (r *Restarter) end(ctx context.Context, proc Process, reason string) {
+func (r *Restarter) end(ctx context.Context, proc procs.Process, reason string) {
 	begun := time.Now()
 	r.mu.Lock()
 	r.s.State = Ending
@@ -282,14 +284,14 @@ func (r *Restarter) backoff(inARow int) time.Duration {
 }
 
 // kill is the signal that ended it.
-func (r *Restarter) kill(ctx context.Context, proc Process) (signal string, err error) {
+func (r *Restarter) kill(ctx context.Context, proc procs.Process) (signal string, err error) {
 	for _, step := range []struct {
 		signal   syscall.Signal
 		name     string
 		patience time.Duration
 	}{{r.StopSignal, "stop", r.Grace}, {syscall.SIGKILL, "kill", killPatience}} {
 		err := r.Target.Signal(proc, step.signal)
-		if errors.Is(err, errGone) {
+		if errors.Is(err, procs.ErrGone) {
 			return step.name, nil
 		}
 		if err != nil {
@@ -306,7 +308,7 @@ func (r *Restarter) kill(ctx context.Context, proc Process) (signal string, err 
 }
 
 // gone waits until a process is.
-func (r *Restarter) gone(ctx context.Context, proc Process, patience time.Duration) bool {
+func (r *Restarter) gone(ctx context.Context, proc procs.Process, patience time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"distlab/containers/internal/procs"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -33,26 +35,26 @@ func newTarget() *fakeTarget {
 	return &fakeTarget{pid: 100, next: 100, begun: time.Now(), comeback: time.Second}
 }
 
-func (f *fakeTarget) Find() (Process, bool, error) {
+func (f *fakeTarget) Find() (procs.Process, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return Process{PID: f.pid, Name: "db", Start: uint64(f.pid)}, f.pid != 0, nil
+	return procs.Process{PID: f.pid, Name: "db", Start: uint64(f.pid)}, f.pid != 0, nil
 }
 
-func (f *fakeTarget) Alive(p Process) bool {
+func (f *fakeTarget) Alive(p procs.Process) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.pid == p.PID
 }
 
-func (f *fakeTarget) Signal(p Process, sig syscall.Signal) error {
+func (f *fakeTarget) Signal(p procs.Process, sig syscall.Signal) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.forbid != nil:
 		return f.forbid
 	case f.pid != p.PID:
-		return errGone
+		return procs.ErrGone
 	case sig == 0:
 		return nil
 	}

@@ -2,7 +2,8 @@
 //
 // A lab is a compose file and a list of claims. A [Claim] is one sentence about the running lab that a
 // measurement decides: [Pass], [Fail], or, when the measurement itself could not be made, [Inconclusive].
-// A [Variant] is the lab with a vital part taken away; it names the claims that must then fail.
+// A [Variant] is the lab with a vital part taken away; it names the claims that must then fail. Or it has the program
+// that people know in the place of ours, a stand-in, and names the claims that must still pass.
 //
 //	var Lab = check.Lab{
 //		Name: "sidecar/tls",
@@ -27,6 +28,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -51,12 +53,20 @@ type Claim struct {
 	Measure func(ctx context.Context, s *Stack) (Result, error)
 }
 
-// Variant is the lab with one override file, variants/<Name>.yaml.
+// Variant is the lab with one override file, variants/<Name>.yaml. One that breaks nothing is a stand-in: the unmodified
+// program that people know in our container's place.
 type Variant struct {
 	Name   string
-	Says   string   // what it takes away
+	Says   string   // what it takes away, or puts in its place
 	Breaks []string // IDs of the claims that must fail
+	Keeps  []string // IDs of the claims that must still pass
 }
+
+// StandIn says that the variant breaks nothing.
+func (v Variant) StandIn() bool { return len(v.Breaks) == 0 }
+
+// Decides are the claims that the variant says something of.
+func (v Variant) Decides() []string { return slices.Concat(v.Breaks, v.Keeps) }
 
 // Claim returns the lab's claim of that ID.
 func (l Lab) Claim(id string) (Claim, bool) {
@@ -116,14 +126,19 @@ func (l Lab) Validate() error {
 			return fmt.Errorf("lab %s: variant %q: the name is not lower case words with dashes", l.Name, v.Name)
 		case names[v.Name]:
 			return fmt.Errorf("lab %s: variant %s is declared twice", l.Name, v.Name)
-		case len(v.Breaks) == 0:
-			return fmt.Errorf("lab %s: variant %s breaks no claim", l.Name, v.Name)
+		case len(v.Decides()) == 0:
+			return fmt.Errorf("lab %s: variant %s breaks no claim and keeps none", l.Name, v.Name)
 		}
 		names[v.Name] = true
-		for _, id := range v.Breaks {
-			if !seen[id] {
-				return fmt.Errorf("lab %s: variant %s breaks %s, which is not a claim of the lab", l.Name, v.Name, id)
+		named := map[string]bool{}
+		for _, id := range v.Decides() {
+			switch {
+			case !seen[id]:
+				return fmt.Errorf("lab %s: variant %s names %s, which is not a claim of the lab", l.Name, v.Name, id)
+			case named[id]:
+				return fmt.Errorf("lab %s: variant %s names claim %s twice", l.Name, v.Name, id)
 			}
+			named[id] = true
 		}
 	}
 	return nil

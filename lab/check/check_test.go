@@ -31,8 +31,12 @@ func TestValidate(t *testing.T) {
 		{"nothing measured", func(l *Lab) { l.Claims[1].Measure = nil }, "claim app-down: needs a sentence and a measurement"},
 		{"variant name", func(l *Lab) { l.Variants[0].Name = "../x" }, `variant "../x": the name is not`},
 		{"variant twice", func(l *Lab) { l.Variants = append(l.Variants, l.Variants[0]) }, "variant exposed-app is declared twice"},
-		{"variant breaks nothing", func(l *Lab) { l.Variants[0].Breaks = nil }, "variant exposed-app breaks no claim"},
-		{"variant breaks a stranger", func(l *Lab) { l.Variants[0].Breaks[1] = "http" }, "breaks http, which is not a claim of the lab"},
+		{"variant breaks nothing", func(l *Lab) { l.Variants[0].Breaks = nil }, "variant exposed-app breaks no claim and keeps none"},
+		{"stand-in", func(l *Lab) { l.Variants[0].Breaks, l.Variants[0].Keeps = nil, []string{"https"} }, ""},
+		{"variant breaks one and keeps one", func(l *Lab) { l.Variants[0].Breaks, l.Variants[0].Keeps = []string{"https"}, []string{"app-down"} }, ""},
+		{"variant breaks what it keeps", func(l *Lab) { l.Variants[0].Keeps = []string{"https"} }, "variant exposed-app names claim https twice"},
+		{"stand-in keeps a stranger", func(l *Lab) { l.Variants[0].Breaks, l.Variants[0].Keeps = nil, []string{"http"} }, "names http, which is not a claim of the lab"},
+		{"variant breaks a stranger", func(l *Lab) { l.Variants[0].Breaks[1] = "http" }, "names http, which is not a claim of the lab"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := good()

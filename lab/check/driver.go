@@ -95,7 +95,10 @@ type ProbeSpec struct {
 	// Beside names a service whose network namespace the probe joins: it then stands inside the pod and sees
 	// its loopback. Empty: a container of its own, with its own address in the lab's networks.
 	Beside string
-	Args   []string
+	// Network names a network of the compose file that the probe joins, where it stands beside nobody; empty: the
+	// lab's default one.
+	Network string
+	Args    []string
 }
 
 // Process is a running probe.

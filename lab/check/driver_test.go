@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type fake struct {
 	status map[string]string // by container
 	files  map[string]string
 	nets   []string
+	addr   string   // where port 8080 is published, in place of an address that is nobody's
 	log    []string // what was done, in order
 
 	settled func(context.Context) error
@@ -27,6 +29,7 @@ type fake struct {
 	undo    func(context.Context, Action) error
 	state   func() error // before looking
 	probe   func(ProbeSpec) (*fakeProbe, error)
+	exec    func(cmd []string) Output
 	records map[string]string
 }
 
@@ -61,7 +64,7 @@ func (f *fake) Containers(ctx context.Context, service string) ([]Container, err
 		if service == "" || name == service {
 			cs = append(cs, Container{
 				ID: id, Name: "lab-" + id, Service: name, Number: int(number[0] - '0'),
-				Ports: []Port{{Private: 8080, Address: "127.0.0.1:4000" + number}},
+				Ports: []Port{{Private: 8080, Address: cmp.Or(f.addr, "127.0.0.1:4000"+number)}},
 			})
 		}
 	}
@@ -122,6 +125,9 @@ func (f *fake) Undo(ctx context.Context, id string, a Action) error {
 }
 
 func (f *fake) Exec(_ context.Context, id string, cmd []string) (Output, error) {
+	if f.exec != nil {
+		return f.exec(cmd), nil
+	}
 	return Output{Stdout: id + ": " + strings.Join(cmd, " ")}, nil
 }
 
@@ -157,6 +163,8 @@ func (f *fake) Settled(ctx context.Context) error {
 }
 
 func (f *fake) Record(name string, data []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.records[name] = string(data)
 	return nil
 }

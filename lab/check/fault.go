@@ -40,6 +40,8 @@ type Fault struct {
 	receipt Receipt
 	proven  bool // it was seen to change something
 	healed  bool
+	from    time.Time // when it was about to be done
+	to      time.Time // when it had been healed
 }
 
 // FaultOption changes how a fault is done or proved.
@@ -114,6 +116,9 @@ func (s *Stack) inject(ctx context.Context, service string, a Action, opts []Fau
 	if err := s.keep(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.receipt.Fault, err)
 	}
+	f.mu.Lock()
+	f.from = time.Now()
+	f.mu.Unlock()
 	if err := s.driver.Do(ctx, c.ID, f.action); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.receipt.Fault, err)
 	}
@@ -220,7 +225,7 @@ func (f *Fault) Heal(ctx context.Context) error {
 	if err := f.stack.driver.Undo(ctx, f.container.ID, f.action); err != nil {
 		return fmt.Errorf("heal %s: %w", f.receipt.Fault, err)
 	}
-	f.healed = true
+	f.healed, f.to = true, time.Now()
 	after, err := f.look(ctx)
 	if err != nil {
 		after = "cannot see: " + err.Error()

@@ -90,6 +90,27 @@ type LoadAnswer struct {
 	Rate     float64           `json:"rate"`    // requests a second, as sent
 	Latency  Latency           `json:"latency"` // from the time a request was due, so that a stall counts in full
 	First    []string          `json:"first"`   // the first few errors, as text
+	Began    time.Time         `json:"began"`   // when the first request was due, by the engine's clock
+	Failed   []Failure         `json:"failed"`  // the first hundred requests that were not OK
+	Series   []Slice           `json:"series"`  // what came of the requests by the time at which they were due
+}
+
+// Failure is one request that was not OK: At seconds after the load began it was due, and this came of it: a status, or
+// the kind of error and its text.
+type Failure struct {
+	At   float64 `json:"at"`
+	What string  `json:"what"`
+}
+
+// Slice is a tenth of a second of a load: the requests that were due in it, At seconds after the load began. Quantiles
+// are in seconds.
+type Slice struct {
+	At       float64 `json:"at"`
+	Requests int     `json:"requests"`
+	Failed   int     `json:"failed"`
+	P50      float64 `json:"p50"`
+	P99      float64 `json:"p99"`
+	Max      float64 `json:"max"`
 }
 
 // Latency is a distribution in seconds, with a cumulative histogram.
@@ -128,13 +149,20 @@ type event struct {
 }
 
 // Place says where a probe stands.
-type Place struct{ beside string }
+type Place struct{ beside, network string }
 
-// Outside is a container of its own in the lab's networks: a neighbour with another address.
+// Outside is a container of its own in the lab's default network: a neighbour with another address.
 var Outside = Place{}
+
+// In is a container of its own in a network of the lab, named as in the compose file.
+func In(network string) Place { return Place{network: network} }
 
 // Inside is the network namespace of a service: within the pod, where its loopback can be reached.
 func Inside(service string) Place { return Place{beside: service} }
+
+func (p Place) spec(args []string) ProbeSpec {
+	return ProbeSpec{Beside: p.beside, Network: p.network, Args: args}
+}
 
 // HTTP sends one request from a probe. The arguments are those of `probe http`, the URL last.
 func (s *Stack) HTTP(ctx context.Context, from Place, args ...string) (HTTPAnswer, error) {
@@ -146,7 +174,7 @@ func (s *Stack) HTTP(ctx context.Context, from Place, args ...string) (HTTPAnswe
 // HTTPEach sends one request to each URL from one probe, in order. The flags go with all of them.
 func (s *Stack) HTTPEach(ctx context.Context, from Place, flags []string, urls ...string) ([]HTTPAnswer, error) {
 	args := slices.Concat([]string{"http"}, flags, urls)
-	p, err := s.driver.Probe(ctx, ProbeSpec{Beside: from.beside, Args: args})
+	p, err := s.driver.Probe(ctx, from.spec(args))
 	if err != nil {
 		return nil, fmt.Errorf("probe http: %w", err)
 	}
@@ -179,7 +207,7 @@ func (s *Stack) TLS(ctx context.Context, from Place, args ...string) (TLSAnswer,
 }
 
 func (s *Stack) ask(ctx context.Context, from Place, answer any, args []string) error {
-	p, err := s.driver.Probe(ctx, ProbeSpec{Beside: from.beside, Args: args})
+	p, err := s.driver.Probe(ctx, from.spec(args))
 	if err != nil {
 		return fmt.Errorf("probe %s: %w", args[0], err)
 	}
@@ -253,7 +281,7 @@ func (s *Stack) Flight(ctx context.Context, from Place, n int, args ...string) (
 }
 
 func (s *Stack) start(ctx context.Context, from Place, args []string, first string) (*Load, error) {
-	p, err := s.driver.Probe(ctx, ProbeSpec{Beside: from.beside, Args: args})
+	p, err := s.driver.Probe(ctx, from.spec(args))
 	if err != nil {
 		return nil, fmt.Errorf("probe %s: %w", args[0], err)
 	}

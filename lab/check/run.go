@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -130,16 +129,16 @@ func (c Claim) measure(ctx context.Context, s *Stack) Result {
 
 // call is Measure in a goroutine of its own: it may panic, it may end without returning, and it may not end at all.
 func (c Claim) call(ctx context.Context, s *Stack) (Result, error) {
-	type outcome struct {
+	type end struct {
 		res Result
 		err error
 	}
-	done := make(chan outcome, 1)
+	done := make(chan end, 1)
 	go func() {
-		o := outcome{err: errors.New("the measurement ended without a result")}
+		o := end{err: errors.New("the measurement ended without a result")}
 		defer func() {
 			if p := recover(); p != nil {
-				o = outcome{err: fmt.Errorf("the measurement panicked: %v\n%s", p, debug.Stack())}
+				o.res, o.err = outcome(p)
 			}
 			done <- o
 		}()

@@ -26,6 +26,7 @@ type Stack struct {
 	faults   []*Fault
 	closers  []func() error
 	receipts []Receipt
+	traffics int // recorded so far
 }
 
 // NewStack makes a stack over an engine.
@@ -88,8 +89,11 @@ func (s *Stack) Address(ctx context.Context, service string, port int) (string, 
 			return p.Address, nil
 		}
 	}
-	return "", fmt.Errorf("service %s: port %d is not published", service, port)
+	return "", fmt.Errorf("service %s: port %d %w", service, port, ErrNotPublished)
 }
+
+// ErrNotPublished says that a port cannot be reached from this machine.
+var ErrNotPublished = errors.New("is not published")
 
 // State is the engine's view of a service's first replica.
 func (s *Stack) State(ctx context.Context, service string) (State, error) {

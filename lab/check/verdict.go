@@ -50,9 +50,12 @@ func (r Result) Of(samples int) Result {
 	return r
 }
 
-// Because adds detail for a reader who asks why.
+// Because adds detail for a reader who asks why. Nothing to say adds nothing.
 func (r Result) Because(format string, args ...any) Result {
 	line := fmt.Sprintf(format, args...)
+	if line == "" {
+		return r
+	}
 	if r.Detail != "" {
 		line = r.Detail + "\n" + line
 	}

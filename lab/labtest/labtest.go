@@ -3,7 +3,7 @@
 //	func TestLab(t *testing.T) { labtest.Run(t, tls.Lab) }
 //
 // Every claim is a subtest, claim/ID, and so is every variant, variant/NAME, which passes when the claims that the
-// variant must break fail. A missing Docker is a failure, never a skip; `go test -short` leaves labs out.
+// variant must break fail and those that it must keep pass. A missing Docker is a failure, never a skip; `go test -short` leaves labs out.
 package labtest
 
 import (
@@ -63,7 +63,7 @@ func Run(t *testing.T, lab check.Lab) {
 			out, err := r.Variant(ctx, v, o)
 			must(t, err)
 			if !out.OK {
-				t.Errorf("it must break %s: %s", strings.Join(v.Breaks, ", "), out.Why)
+				t.Errorf("it must break %q and keep %q: %s", v.Breaks, v.Keeps, out.Why)
 			}
 			logText(t, out.Report)
 		})

@@ -50,6 +50,7 @@ type explainVariantJSON struct {
 	Name   string   `json:"name"`
 	Says   string   `json:"says"`
 	Breaks []string `json:"breaks"`
+	Keeps  []string `json:"keeps"`
 }
 
 func (a *app) explain() *cobra.Command {
@@ -103,7 +104,7 @@ func explained(lab check.Lab, p *compose.Project) explainJSON {
 		e.Claims = append(e.Claims, explainClaimJSON{ID: c.ID, Says: c.Says})
 	}
 	for _, v := range lab.Variants {
-		e.Variants = append(e.Variants, explainVariantJSON(v))
+		e.Variants = append(e.Variants, explainVariantJSON{v.Name, v.Says, list(v.Breaks), list(v.Keeps)})
 	}
 	return e
 }
@@ -139,15 +140,32 @@ func document(lab check.Lab, p *compose.Project) (string, error) {
 	for _, c := range lab.Claims {
 		fmt.Fprintf(&b, "- `%s`: %s\n", c.ID, c.Says)
 	}
-	if len(lab.Variants) > 0 {
-		fmt.Fprintf(&b, "\n## What breaks it\n\n")
+	section := func(title string, standIn bool) {
+		for _, v := range lab.Variants {
+			if v.StandIn() != standIn {
+				continue
+			}
+			if title != "" {
+				fmt.Fprintf(&b, "\n## %s\n\n", title)
+				title = ""
+			}
+			fmt.Fprintf(&b, "- `lab up %s --variant %s`: %s.", lab.Name, v.Name, strings.TrimSuffix(v.Says, "."))
+			if len(v.Breaks) > 0 {
+				fmt.Fprintf(&b, " Then must fail: `%s`.", strings.Join(v.Breaks, "`, `"))
+			}
+			if len(v.Keeps) > 0 {
+				fmt.Fprintf(&b, " Still must pass: `%s`.", strings.Join(v.Keeps, "`, `"))
+			}
+			b.WriteByte('\n')
+		}
 	}
-	for _, v := range lab.Variants {
-		fmt.Fprintf(&b, "- `lab up %s --variant %s`: %s. Then must fail: `%s`\n", lab.Name, v.Name,
-			strings.TrimSuffix(v.Says, "."), strings.Join(v.Breaks, "`, `"))
-	}
+	section("What breaks it", false)
+	section("With the program you know", true)
 	return b.String(), nil
 }
+
+// list is never null in JSON.
+func list(ids []string) []string { return append([]string{}, ids...) }
 
 // terminal is standard output's width, where that is a terminal.
 func (a *app) terminal() (width int, ok bool) {

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,8 @@ type listJSON struct {
 	Pattern  string   `json:"pattern"`
 	Says     string   `json:"says"`
 	Claims   []string `json:"claims"`
-	Variants []string `json:"variants"`
+	Variants []string `json:"variants"`  // that break it
+	StandIns []string `json:"stand_ins"` // the program that people know in our container's place
 }
 
 func (a *app) list() *cobra.Command {
@@ -26,7 +29,7 @@ func (a *app) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "The labs",
-		Long:  "Every lab of the catalog, with how many claims it makes and how many variants break them. Needs no Docker.",
+		Long:  "Every lab of the catalog, with how many claims it makes, how many variants break them, and which known programs keep them. Needs no Docker.",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			root, err := a.findRoot()
@@ -54,12 +57,16 @@ func (a *app) catalog(root string) ([]listJSON, error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		e := listJSON{Lab: l.Name, Title: m.Title, Pattern: m.Pattern, Says: m.Says, Claims: []string{}, Variants: []string{}}
+		e := listJSON{Lab: l.Name, Title: m.Title, Pattern: m.Pattern, Says: m.Says, Claims: []string{}, Variants: []string{}, StandIns: []string{}}
 		for _, c := range l.Claims {
 			e.Claims = append(e.Claims, c.ID)
 		}
 		for _, v := range l.Variants {
-			e.Variants = append(e.Variants, v.Name)
+			if v.StandIn() {
+				e.StandIns = append(e.StandIns, v.Name)
+			} else {
+				e.Variants = append(e.Variants, v.Name)
+			}
 		}
 		list = append(list, e)
 	}
@@ -68,9 +75,9 @@ func (a *app) catalog(root string) ([]listJSON, error) {
 
 func (a *app) listText(list []listJSON) error {
 	tw := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "LAB\tCLAIMS\tVARIANTS\tTITLE")
+	fmt.Fprintln(tw, "LAB\tCLAIMS\tVARIANTS\tSTAND-INS\tTITLE")
 	for _, e := range list {
-		fmt.Fprintf(tw, "%s\t%d\t%d\t%s\n", e.Lab, len(e.Claims), len(e.Variants), e.Title)
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%s\t%s\n", e.Lab, len(e.Claims), len(e.Variants), cmp.Or(strings.Join(e.StandIns, ", "), "-"), e.Title)
 	}
 	return tw.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -20,8 +21,8 @@ func (a *app) test() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test LAB… | --all",
 		Short: "Up, verify, every variant, down",
-		Long: `Starts an instance of its own, measures every claim, then breaks the lab in each of its variants and requires that
-the claims named there fail, and takes everything away again: also after Ctrl-C, and after kill -9 by the next command.`,
+		Long: `Starts an instance of its own, measures every claim, then switches to each of its variants and requires that
+the claims named there fail, or in a stand-in pass, and takes everything away again: also after Ctrl-C, and after kill -9 by the next command.`,
 		ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			labs, err := a.chosen(args, f.all)
@@ -109,8 +110,10 @@ func (a *app) testLab(ctx context.Context, lab check.Lab, f verifyFlags, stream 
 		Decided: func(c check.ClaimReport) {
 			d.clear()
 			what := string(c.Verdict)
-			if variant != "" && c.Verdict == check.Fail {
+			if v, ok := lab.Variant(variant); ok && c.Verdict == check.Fail && slices.Contains(v.Breaks, c.ID) {
 				what = "broken, as it must be"
+			} else if ok && c.Verdict == check.Pass && slices.Contains(v.Keeps, c.ID) {
+				what = "kept, as it must be"
 			}
 			d.line("  %s: %s (%s)", c.ID, what, fmt.Sprintf("%.1f s", c.Seconds))
 		},

@@ -34,8 +34,9 @@ func (a *app) verify() *cobra.Command {
 		Use:   "verify LAB… | --all",
 		Short: "Measure what a running lab claims",
 		Long: `Decides the claims of a lab that is up, prints them as they are decided, and keeps the run under .lab/runs.
-With --variant the lab is switched to that broken variant, the claims that it must break are measured, and the lab is
-switched back: they are expected to fail, and the exit code says truly that they did (1).`,
+With --variant the lab is switched to that variant, the claims that it must break or keep are measured, and the lab is
+switched back. Those of a broken variant are expected to fail, and the exit code says truly that they did (1); those of a
+stand-in, the program that people know in our container's place, are expected to pass.`,
 		ValidArgsFunction: a.completeLabs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			labs, err := a.chosen(args, f.all)
@@ -49,7 +50,7 @@ switched back: they are expected to fail, and the exit code says truly that they
 		},
 	}
 	cmd.Flags().StringVar(&f.instance, "name", "", "the instance, where it is not the first")
-	cmd.Flags().StringVar(&f.variant, "variant", "", "measure what this variant must break")
+	cmd.Flags().StringVar(&f.variant, "variant", "", "measure what this variant must break or keep")
 	cmd.Flags().StringSliceVar(&f.claims, "claim", nil, "only these claims")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the random numbers (default: a new one, which is printed)")
 	cmd.Flags().BoolVar(&f.all, "all", false, "every lab that is up")
@@ -207,7 +208,7 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 		v, _ := lab.Variant(f.variant)
 		vo.Variant = f.variant
 		if len(vo.Claims) == 0 {
-			vo.Claims = v.Breaks
+			vo.Claims = v.Decides()
 		}
 	}
 	p := a.printer(lab, vo.Variant, f.output, stream)

@@ -59,7 +59,7 @@ func JUnit(w io.Writer, reports ...check.Report) error {
 }
 
 // TestJUnit writes a suite for each lab and one for each of its variants; the cases of a variant pass when the claim
-// fails that must.
+// fails that must, or passes that must.
 func TestJUnit(w io.Writer, tests ...Test) error {
 	var all suites
 	for _, t := range tests {
@@ -110,30 +110,34 @@ func suiteOf(r check.Report) suite {
 	return s
 }
 
-// variantSuite has a case for each claim that the variant must break, measured or not.
+// variantSuite has a case for each claim that the variant must break or keep, measured or not.
 func variantSuite(lab string, v VariantOutcome) suite {
 	s := newSuite(v.Report, className(lab, v.Variant))
-	for _, id := range v.Must {
-		i := slices.IndexFunc(v.Report.Claims, func(c check.ClaimReport) bool { return c.ID == id })
-		if i < 0 {
-			s.add(testcase{
-				Class: s.Name, Name: "breaks " + id, Time: "0.000",
-				Error: &trouble{Message: "the claim was not decided", Text: v.Why},
-			})
-			continue
+	cases := func(verb string, ids []string, wanted, unwanted check.Verdict, unlike string) {
+		for _, id := range ids {
+			i := slices.IndexFunc(v.Report.Claims, func(c check.ClaimReport) bool { return c.ID == id })
+			if i < 0 {
+				s.add(testcase{
+					Class: s.Name, Name: verb + " " + id, Time: "0.000",
+					Error: &trouble{Message: "the claim was not decided", Text: v.Why},
+				})
+				continue
+			}
+			c := v.Report.Claims[i]
+			t := newCase(s.Name, c)
+			t.Name = verb + " " + id
+			switch c.Verdict {
+			case wanted:
+			case unwanted:
+				t.Failure = &trouble{Message: unlike + measured(c), Text: v.Why}
+			default:
+				t.Error = &trouble{Message: "the claim is inconclusive: " + measured(c), Text: v.Why + "\n" + reasons(c)}
+			}
+			s.add(t)
 		}
-		c := v.Report.Claims[i]
-		t := newCase(s.Name, c)
-		t.Name = "breaks " + id
-		switch c.Verdict {
-		case check.Fail:
-		case check.Pass:
-			t.Failure = &trouble{Message: "the claim still passes: " + measured(c), Text: v.Why}
-		default:
-			t.Error = &trouble{Message: "the claim is inconclusive: " + measured(c), Text: v.Why + "\n" + reasons(c)}
-		}
-		s.add(t)
 	}
+	cases("breaks", v.Must, check.Fail, check.Pass, "the claim still passes: ")
+	cases("keeps", v.Keep, check.Pass, check.Fail, "the claim fails: ")
 	return s
 }
 

@@ -17,10 +17,11 @@ import (
 	"distlab/lab/check"
 )
 
-// VariantOutcome says whether a variant broke what it must.
+// VariantOutcome says whether a variant broke what it must, and kept what it must.
 type VariantOutcome struct {
 	Variant string       `json:"variant"`
 	Must    []string     `json:"must_break"`
+	Keep    []string     `json:"must_keep"`
 	OK      bool         `json:"ok"`
 	Why     string       `json:"why,omitempty"` // when not OK
 	Report  check.Report `json:"report"`
@@ -83,6 +84,9 @@ func (t Test) filled() Test {
 	variants := make([]VariantOutcome, 0, len(t.Variants))
 	for _, v := range t.Variants {
 		v.Report = filled(v.Report)
+		if v.Keep == nil {
+			v.Keep = []string{}
+		}
 		if v.Must == nil {
 			v.Must = []string{}
 		}

@@ -129,7 +129,7 @@ func TestFieldNames(t *testing.T) {
 		{check.ClaimReport{}, []string{"id", "says", "verdict", "measured", "want", "samples", "detail", "seconds", "faults,omitempty"}},
 		{check.Receipt{}, []string{"fault", "before", "during", "after,omitempty"}},
 		{Test{}, []string{"lab", "verdict", "seconds", "report", "variants"}},
-		{VariantOutcome{}, []string{"variant", "must_break", "ok", "why,omitempty", "report"}},
+		{VariantOutcome{}, []string{"variant", "must_break", "must_keep", "ok", "why,omitempty", "report"}},
 	} {
 		var got []string
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(c.of)) {

@@ -222,11 +222,14 @@ func TestText(w io.Writer, o Options, tests ...Test) error {
 
 func (p *Printer) variant(v VariantOutcome) {
 	const indent = "      "
-	must := strings.Join(v.Must, ", ")
+	what := "variant"
+	if len(v.Must) == 0 {
+		what = "stand-in"
+	}
 	if v.OK {
-		p.printf("  %s variant %s breaks %s, as it must\n", p.o.mark(check.Pass), v.Variant, must)
+		p.printf("  %s %s %s %s, as it must\n", p.o.mark(check.Pass), what, v.Variant, duties(v, "breaks", "keeps"))
 	} else {
-		p.printf("  %s variant %s must break %s: ", p.o.mark(check.Fail), v.Variant, must)
+		p.printf("  %s %s %s must %s: ", p.o.mark(check.Fail), what, v.Variant, duties(v, "break", "keep"))
 		p.wrap(indent, strings.Fields(plain(v.Why)))
 	}
 	for _, c := range v.Report.Claims {
@@ -237,4 +240,16 @@ func (p *Printer) variant(v VariantOutcome) {
 			}
 		}
 	}
+}
+
+// duties are the claims that a variant must break and those that it must keep.
+func duties(v VariantOutcome, breaks, keeps string) string {
+	var words []string
+	if len(v.Must) > 0 {
+		words = append(words, breaks+" "+strings.Join(v.Must, ", "))
+	}
+	if len(v.Keep) > 0 {
+		words = append(words, keeps+" "+strings.Join(v.Keep, ", "))
+	}
+	return strings.Join(words, " and ")
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -201,12 +202,12 @@ func (r *Runner) Test(ctx context.Context, o TestOptions) (res report.Test, err 
 	return res, nil
 }
 
-// Variant switches the running stack to a variant and decides the claims that it must break.
+// Variant switches the running stack to a variant and decides the claims that it must break, and those that it must keep.
 func (r *Runner) Variant(ctx context.Context, v check.Variant, o VerifyOptions) (report.VariantOutcome, error) {
 	if _, err := r.Up(ctx, v.Name); err != nil {
 		return report.VariantOutcome{}, err
 	}
-	o.Variant, o.Claims = v.Name, v.Breaks
+	o.Variant, o.Claims = v.Name, v.Decides()
 	rep, _, err := r.Verify(ctx, o)
 	if err != nil {
 		return report.VariantOutcome{}, err
@@ -214,22 +215,27 @@ func (r *Runner) Variant(ctx context.Context, v check.Variant, o VerifyOptions) 
 	return Outcome(v, rep), nil
 }
 
-// Outcome says whether a variant broke what it must.
+// Outcome says whether a variant broke what it must and kept what it must.
 func Outcome(v check.Variant, rep check.Report) report.VariantOutcome {
-	out := report.VariantOutcome{Variant: v.Name, Must: v.Breaks, Report: rep, OK: true}
+	out := report.VariantOutcome{Variant: v.Name, Must: v.Breaks, Keep: v.Keeps, Report: rep, OK: true}
 	var why []string
 	for _, c := range rep.Claims {
-		switch c.Verdict {
-		case check.Fail:
+		keeps := slices.Contains(v.Keeps, c.ID)
+		switch {
+		case c.Verdict == wanted(v, c.ID):
 			continue
-		case check.Pass:
+		case c.Verdict == check.Fail:
+			why = append(why, fmt.Sprintf("%s fails: the claim asks for more than the pattern, or the program lacks it", c.ID))
+		case c.Verdict == check.Pass:
 			why = append(why, fmt.Sprintf("%s still passes: the claim does not see what the variant takes away", c.ID))
+		case keeps:
+			why = append(why, fmt.Sprintf("%s is inconclusive, so nothing was seen to be kept", c.ID))
 		default:
 			why = append(why, fmt.Sprintf("%s is inconclusive, so nothing was seen to break", c.ID))
 		}
 		out.OK = false
 	}
-	if len(rep.Claims) < len(v.Breaks) {
+	if len(rep.Claims) < len(v.Decides()) {
 		out.OK = false
 		why = append(why, "not every claim was measured")
 	}
@@ -237,14 +243,23 @@ func Outcome(v check.Variant, rep check.Report) report.VariantOutcome {
 	return out
 }
 
-// Judge is a variant's outcome as a verdict over the lab: broken as it must be is a pass; a claim that still passes
-// is a failure of the lab; one that could not be measured decides nothing.
+// wanted is the verdict that a claim must have in a variant.
+func wanted(v check.Variant, id string) check.Verdict {
+	if slices.Contains(v.Keeps, id) {
+		return check.Pass
+	}
+	return check.Fail
+}
+
+// Judge is a variant's outcome as a verdict over the lab: all as it must be is a pass; a claim that still passes, or
+// fails where it must be kept, is a failure of the lab; one that could not be measured decides nothing.
 func Judge(o report.VariantOutcome) check.Verdict {
 	if o.OK {
 		return check.Pass
 	}
+	v := check.Variant{Breaks: o.Must, Keeps: o.Keep}
 	for _, c := range o.Report.Claims {
-		if c.Verdict == check.Pass {
+		if c.Verdict != check.Inconclusive && c.Verdict != wanted(v, c.ID) {
 			return check.Fail
 		}
 	}

@@ -111,11 +111,18 @@ func (d *Driver) probeConfig(ctx context.Context, spec check.ProbeSpec) (*contai
 		return nil, nil, nil, fmt.Errorf("the stack %s has no network", d.Project)
 	}
 	// Engines before API 1.44 join one network at creation; a lab with more gives the probe its default one.
-	chosen := res.Items[0].Name
+	chosen, wanted := "", cmp.Or(spec.Network, "default")
 	for _, n := range res.Items {
-		if n.Labels[api.NetworkLabel] == "default" || n.Name == d.Project+"_default" {
+		if n.Labels[api.NetworkLabel] == wanted || n.Name == d.Project+"_"+wanted {
 			chosen = n.Name
 		}
+	}
+	switch {
+	case chosen != "":
+	case spec.Network != "":
+		return nil, nil, nil, fmt.Errorf("probe in network %s: the stack %s has none of that name", spec.Network, d.Project)
+	default:
+		chosen = res.Items[0].Name
 	}
 	host.NetworkMode = container.NetworkMode(chosen)
 	nets := &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{chosen: {}}}

@@ -1,19 +1,17 @@
 package split
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"distlab/lab/check"
 )
 
 // userOf is a user of that arm.
-func userOf(s *check.Stack, arm string) string {
-	for _, name := range names(s.Rand(), 1000) {
+func userOf(m *check.M, arm string) string {
+	for _, name := range names(m.Rand(), 1000) {
 		if splitClients(name) == arm {
 			return name
 		}
@@ -21,161 +19,93 @@ func userOf(s *check.Stack, arm string) string {
 	panic("none of 1,000 users is on " + arm)
 }
 
-// traffic is two loads from inside the network: of nobody in particular, and of one user.
-type traffic []*check.Load
+// lead is how long the load runs before a change, and after it.
+const lead = 2 * time.Second
 
-func startTraffic(ctx context.Context, s *check.Stack, user string) (t traffic, err error) {
-	for _, args := range [][]string{nil, {"-header", userHeader + ": " + user}} {
-		l, err := s.Load(ctx, check.Outside, check.LoadSpec{
-			Rate: 100, For: time.Minute, Args: args, URL: fmt.Sprintf("http://%s:%d/about", splitter, webPort),
-		})
-		if err != nil {
-			return nil, err
-		}
-		t = append(t, l)
+// traffic is the load of a user and of nobody in particular, through the door that copies (on the splitter's careful
+// path) and through one that does not (on its fast path); the control asks the old shop itself.
+func traffic(user string) []check.Flow {
+	url := func(service string) string { return fmt.Sprintf("http://%s:%d/about", service, webPort) }
+	return []check.Flow{
+		{Name: "a user", Rate: 60, URL: url(splitter), Args: []string{"-header", userHeader + ": " + user}},
+		{Name: "nobody in particular", Rate: 60, URL: url(splitter), Args: []string{"-keepalive=false"}},
+		{Name: "browsers, on the fast path", Rate: 100, URL: url(byCookie)},
+		{Name: "control", Rate: 60, URL: url(production), Control: true},
 	}
-	return t, nil
-}
-
-// stop is how many requests there were, how many had no good answer, and what was wrong with some.
-func (t traffic) stop(ctx context.Context) (requests, failed int, what []string, err error) {
-	for _, l := range t {
-		a, err := l.Stop(ctx)
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		requests, failed = requests+a.Requests, failed+a.Requests-a.OK
-		what = append(what, a.First...)
-	}
-	return requests, failed, what, nil
 }
 
 // experimentDown kills the experiment while its users come, and starts it again. It must be away from the splitter's
 // view, too, and it must be seen to serve again, so that both changes fall into the load.
-func experimentDown(ctx context.Context, s *check.Stack) (check.Result, error) {
-	d, err := open(ctx, s, splitter)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := d.well(ctx); err != nil {
-		return check.Result{}, err
-	}
-	user := userOf(s, arm1)
-	met, err := d.metric(ctx, "splitter_arm_failures_total", `arm="`+arm1+`"`)
-	if err != nil {
-		return check.Result{}, err
-	}
-	load, err := startTraffic(ctx, s, user)
-	if err != nil {
-		return check.Result{}, err
-	}
-	f, err := s.Kill(ctx, experiment)
-	if err != nil {
-		return check.Result{}, err
-	}
-	// Either kind of answer will do here, so that a variant without a fallback is measured as well: there a visit can
-	// take as long as the splitter's patience with an arm.
-	const visits, lasting = 30, 3 * time.Second
-	var away tally
-	var since time.Time
-	patience, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	if err := check.Wait(patience, "visits while it is away", func(ctx context.Context) error {
-		n, err := d.metric(ctx, "splitter_arm_failures_total", `arm="`+arm1+`"`)
-		if err != nil {
+func experimentDown(m *check.M) check.Result {
+	const visits = 30
+	d, w := open(m, splitter), ways()[0]
+	d.well(m)
+	open(m, byCookie).well(m)
+	user := userOf(m, arm1)
+	met := m.Counter(splitter, adminPort, "splitter_arm_failures_total", `arm="`+arm1+`"`)
+	var away check.Tally
+	var said reasoning
+	back, last := check.Never, error(nil)
+	t := m.Beside(lead, traffic(user), func() {
+		gone := m.Kill(experiment)
+		m.Await(patience, "a request that meets the dead experiment", func(m *check.M) error {
+			if m.Counter(splitter, adminPort, "splitter_arm_failures_total", `arm="`+arm1+`"`) == met {
+				return errors.New("none has")
+			}
+			return nil
+		})
+		// Either kind of answer will do here, so that a variant without a fallback is measured as well: there a visit can
+		// take as long as the splitter's patience with an arm.
+		for begun := time.Now(); away.All() < visits && (away.All() < 3 || time.Since(begun) < 3*time.Second); {
+			v, err := d.get(m.Context(), w, userHeader, user)
+			away.Note(err == nil && v.arm == arm0 && (v.reason == "fallback" || v.reason == "retry"),
+				"while it was away its user was on %q by %q (%v)", v.arm, v.reason, err)
+		}
+		said = d.why(m, "header", userHeader+": "+user)
+		m.Heal(gone)
+		back, last = m.Until(patience, func(m *check.M) error {
+			v, err := d.get(m.Context(), w, userHeader, user)
+			if err == nil && v.arm != arm1 {
+				err = fmt.Errorf("%s by %s", v.arm, v.reason)
+			}
 			return err
-		}
-		if n == met {
-			return errors.New("no request has met the dead experiment")
-		}
-		if since.IsZero() {
-			since = time.Now()
-		}
-		v, err := d.get(ctx, userHeader, user)
-		away.note(err == nil && v.arm == arm0 && (v.reason == "fallback" || v.reason == "retry"),
-			"while it was away its user was on %q by %q (%v)", v.arm, v.reason, err)
-		if away.all < visits && time.Since(since) < lasting {
-			return fmt.Errorf("%d of %d visits", away.all, visits)
-		}
-		return nil
-	}); err != nil {
-		return check.Result{}, err
-	}
-	said, err := d.why(ctx, "header", userHeader+": "+user)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := f.Heal(ctx); err != nil {
-		return check.Result{}, err
-	}
-	back := ""
-	patience, cancel = context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	served := check.Wait(patience, "the experiment to serve its user", func(ctx context.Context) error {
-		v, err := d.get(ctx, userHeader, user)
-		if back = v.arm; err == nil && v.arm != arm1 {
+		})
+	})
+	held := m.Hold(time.Second, func(m *check.M) error {
+		v, err := d.get(m.Context(), w, userHeader, user)
+		if err == nil && v.arm != arm1 {
 			err = fmt.Errorf("%s by %s", v.arm, v.reason)
 		}
 		return err
 	})
-	if ctx.Err() != nil {
-		return check.Result{}, context.Cause(ctx)
-	}
-	requests, failed, what, err := load.stop(ctx)
-	if err != nil {
-		return check.Result{}, err
-	}
-	ok := failed == 0 && served == nil && away.right == away.all
-	res := check.Decide(ok, "%d of %d requests failed; its user was on %s in %v visits meanwhile, and then on %s", failed, requests, arm0, &away, back)
-	return res.Want("none; all; %s", arm1).Of(requests).Because("%s", strings.Join(away.odd, "\n")).
-		Because("/why said %s by %s", said.Arm, said.Reason).Because("%s", strings.Join(what, "\n")), nil
+	ok := t.Failed() == 0 && back != check.Never && held.Broke == nil && away.Whole() && said == reasoning{arm0, "fallback"}
+	return t.Fair(check.Decide(ok, "%d of %d requests failed; its user was on %s in %v visits meanwhile, and back after %v, which %v",
+		t.Failed(), t.Requests(), arm0, &away, back, held).
+		Want("none; all; and so it stays").Of(t.Requests()).Because("%s", away.Odd()).
+		Because("/why said %s by %s", said.Arm, said.Reason).Because("last: %v", last))
 }
 
 // reweight gives each arm a half by the admin port, and then has the splitter read its file again, in which it is
 // nine to one. Users are dealt by a hash: those who have the larger share's side keep it where they can.
-func reweight(ctx context.Context, s *check.Stack) (check.Result, error) {
-	d, err := open(ctx, s, splitter)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := d.well(ctx); err != nil {
-		return check.Result{}, err
-	}
+func reweight(m *check.M) check.Result {
 	const users = 1000
-	who := names(s.Rand(), users)
-	load, err := startTraffic(ctx, s, who[0])
-	if err != nil {
-		return check.Result{}, err
-	}
-	before, err := armsOf(ctx, d, who)
-	if err != nil {
-		return check.Result{}, err
-	}
-	defer d.setWeights(context.WithoutCancel(ctx), 9, 1) // where it does not come to the SIGHUP
-	if err := d.setWeights(ctx, 1, 1); err != nil {
-		return check.Result{}, err
-	}
-	half, err := armsOf(ctx, d, who)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if _, err := s.Signal(ctx, splitter, "SIGHUP", func(ctx context.Context) (string, error) {
-		w, err := d.weights(ctx)
-		return fmt.Sprintf("%d to %d", w[arm0], w[arm1]), err
-	}); err != nil {
-		return check.Result{}, err
-	}
-	after, err := armsOf(ctx, d, who)
-	if err != nil {
-		return check.Result{}, err
-	}
-	requests, failed, what, err := load.stop(ctx)
-	if err != nil {
-		return check.Result{}, err
-	}
-	visits := slices.Concat(before, half, after)
-	requests, failed = requests+len(visits), failed+count(visits, "")
-	left, changed := 0, 0
+	d := open(m, splitter)
+	d.well(m)
+	who := names(m.Rand(), users)
+	var before, half, after []string
+	t := m.Beside(lead, traffic(who[0]), func() {
+		before = armsOf(m, d, who)
+		defer setWeights(m, 9, 1) // where it does not come to the SIGHUP
+		setWeights(m, 1, 1)
+		half = armsOf(m, d, who)
+		m.Signal(splitter, "SIGHUP", func(m *check.M) string {
+			as := d.arms(m)
+			return fmt.Sprint(as)
+		})
+		after = armsOf(m, d, who)
+	})
+	lost := count(slices.Concat(before, half, after), "")
+	left, changed, wrong := 0, 0, 0
 	for i := range who {
 		if before[i] == arm1 && half[i] != arm1 {
 			left++
@@ -183,27 +113,30 @@ func reweight(ctx context.Context, s *check.Stack) (check.Result, error) {
 		if before[i] != after[i] {
 			changed++
 		}
+		if before[i] != splitClients(who[i]) {
+			wrong++
+		}
 	}
 	n := count(half, arm1)
 	p := check.BinomialTest(n, users, 0.5)
-	ok := failed == 0 && p >= check.Alpha && left == 0 && changed == 0
-	res := check.Decide(ok, "%d of %d requests failed; at one half %d of %d users (p = %.2g) on the experiment, %d had left it; after SIGHUP %d were not where they had been",
-		failed, requests, n, users, p, left, changed)
-	res = res.Want("none; 50 %%, p ≥ %.2g; none; none", check.Alpha).Of(requests).Because("%s", strings.Join(what, "\n"))
-	if failed > 0 {
-		return res, nil
+	ok := t.Failed()+lost == 0 && p >= check.Alpha && left+changed+wrong == 0
+	res := check.Decide(ok, "%d of %d requests failed; at one half %d of %d users (p = %.2g) on the experiment, %d had left it; "+
+		"after SIGHUP %d were not where they had been", t.Failed()+lost, t.Requests()+3*users, n, users, p, left, changed)
+	res = t.Fair(res.Want("none; 50 %%, p ≥ %.2g; none; none", check.Alpha).Of(t.Requests() + 3*users))
+	if t.Failed()+lost > 0 {
+		return res
 	}
-	return d.undisturbed(res), nil
+	return undisturbed(res, d)
 }
 
 // armsOf is where each user is served; "" for one who is not.
-func armsOf(ctx context.Context, d door, who []string) ([]string, error) {
-	arms := make([]string, len(who))
-	err := each(ctx, len(who), func(ctx context.Context, i int) error {
-		if v, err := d.get(ctx, userHeader, who[i]); err == nil {
-			arms[i] = v.arm
+func armsOf(m *check.M, d door, who []string) []string {
+	w := ways()[0]
+	at := make([]string, len(who))
+	m.Each(len(who), workers, func(m *check.M, i int) {
+		if v, err := d.get(m.Context(), w, userHeader, who[i]); err == nil {
+			at[i] = v.arm
 		}
-		return ctx.Err()
 	})
-	return arms, err
+	return at
 }

@@ -1,48 +1,57 @@
 package split
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"distlab/lab/check"
 )
 
-// door is one of the splitters, as a client of its published ports sees it.
-type door struct {
-	web, admin string
-	client     *http.Client
-	moved      *atomic.Int64 // visits whose own arm could not be used
+// way is how a client comes.
+type way struct {
+	name   string
+	client *http.Client
 }
 
-func open(ctx context.Context, s *check.Stack, service string) (door, error) {
-	web, err := s.Address(ctx, service, webPort)
-	if err != nil {
-		return door{}, err
+// ways are those in which a promise to users must hold: connections that are kept, a new one each time, HTTP/2.
+func ways() []way {
+	var http2 http.Protocols
+	http2.SetUnencryptedHTTP2(true)
+	return []way{
+		{"kept", &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}},
+		{"anew", &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}},
+		{"HTTP/2", &http.Client{Transport: &http.Transport{Protocols: &http2}}},
 	}
-	admin, err := s.Address(ctx, service, adminPort)
-	if err != nil {
-		return door{}, err
-	}
-	return door{web, admin, &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: workers},
-		Timeout:   10 * time.Second,
-	}, new(atomic.Int64)}, nil
+}
+
+// workers ask at a time.
+const workers = 16
+
+// door is one of the splitters, as a client of its published ports sees it.
+type door struct {
+	service, web string
+	moved        *atomic.Int64 // visits whose own arm could not be used
+}
+
+func open(m *check.M, service string) door {
+	return door{service, m.Address(service, webPort), new(atomic.Int64)}
 }
 
 // undisturbed is a result that rests on both arms being in use all the time. Where one was left, which a machine can bring
 // about that is too busy for its own health checks, a failure would be none of the splitter's.
-func (d door) undisturbed(res check.Result) check.Result {
-	if n := d.moved.Load(); n > 0 && res.Verdict == check.Fail {
-		return check.Unknown("%d visits found their arm out of use; it would have said: %s", n, res.Measured)
+func undisturbed(res check.Result, doors ...door) check.Result {
+	for _, d := range doors {
+		if n := d.moved.Load(); n > 0 && res.Verdict == check.Fail {
+			return check.Unknown("%d visits found their arm out of use; it would have said: %s", n, res.Measured)
+		}
 	}
 	return res
 }
@@ -58,8 +67,14 @@ type visit struct {
 
 // get asks for a page. Whose page it is, is told by its title: the splitter's own word is no evidence. What is no
 // page of either build is an error.
-func (d door) get(ctx context.Context, headers ...string) (v visit, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.web+"/about", nil)
+func (d door) get(ctx context.Context, w way, headers ...string) (v visit, err error) {
+	return d.ask(ctx, w, http.MethodGet, "/about", nil, headers...)
+}
+
+func (d door) ask(ctx context.Context, w way, method, path string, body []byte, headers ...string) (v visit, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+d.web+path, bytes.NewReader(body))
 	if err != nil {
 		return v, err
 	}
@@ -67,17 +82,17 @@ func (d door) get(ctx context.Context, headers ...string) (v visit, err error) {
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	begun := time.Now()
-	res, err := d.client.Do(req)
+	res, err := w.client.Do(req)
 	if err != nil {
 		return v, err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	text, err := io.ReadAll(res.Body)
 	v.took = time.Since(begun)
 	if err != nil {
 		return v, err
 	}
-	page := string(body)
+	page := string(text)
 	switch {
 	case res.StatusCode != http.StatusOK:
 		return v, fmt.Errorf("%s: %s", res.Status, strings.TrimSpace(page[:min(len(page), 200)]))
@@ -85,7 +100,7 @@ func (d door) get(ctx context.Context, headers ...string) (v visit, err error) {
 		v.arm = arm0
 	case strings.Contains(page, "<h1>"+title1+"</h1>"):
 		v.arm = arm1
-	default:
+	case method == http.MethodGet:
 		return v, fmt.Errorf("a page of neither build: %.200s", page)
 	}
 	v.said, v.reason = res.Header.Get("X-Split-Arm"), res.Header.Get("X-Split-Reason")
@@ -104,125 +119,55 @@ type reasoning struct {
 	Reason string `json:"reason"`
 }
 
-func (d door) why(ctx context.Context, name, value string) (r reasoning, err error) {
+func (d door) why(m *check.M, name, value string) (r reasoning) {
 	query := ""
 	if name != "" {
 		query = url.Values{name: {value}}.Encode()
 	}
-	err = d.ask(ctx, http.MethodGet, "/why?"+query, "", &r)
-	return r, err
+	m.JSON(d.service, adminPort, "/why?"+query, &r)
+	return r
 }
 
-// weights are those in force.
-func (d door) weights(ctx context.Context) (w map[string]int, err error) {
-	err = d.ask(ctx, http.MethodGet, "/weights", "", &w)
-	return w, err
+// setWeights gives the arms other weights by the admin port.
+func setWeights(m *check.M, production, experiment int) {
+	body := fmt.Appendf(nil, `{%q: %d, %q: %d}`, arm0, production, arm1, experiment)
+	p := m.Do(http.MethodPut, splitter, adminPort, "/weights", body, "Authorization", "Bearer "+adminToken)
+	check.Must(p.Is(http.StatusOK))
 }
 
-func (d door) setWeights(ctx context.Context, production, experiment int) error {
-	var now map[string]int
-	return d.ask(ctx, http.MethodPut, "/weights", fmt.Sprintf(`{%q: %d, %q: %d}`, arm0, production, arm1, experiment), &now)
+// arms are a splitter's, by its own account.
+type arms []arm
+
+type arm struct {
+	Name   string
+	Weight int
+	Up     bool
 }
 
-// ask asks the admin port for JSON.
-func (d door) ask(ctx context.Context, method, path, body string, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+d.admin+path, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
-	res, err := d.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s: %s %s", method, path, res.Status, text)
-	}
-	if err == nil {
-		err = json.Unmarshal(text, answer)
-	}
-	return err
+// up says whether an arm is in use.
+func (as arms) up(name string) bool {
+	return slices.ContainsFunc(as, func(a arm) bool { return a.Name == name && a.Up })
 }
 
-// metric is the sum of a counter's or a gauge's values on /metrics, over all labels that have this text in them.
-func (d door) metric(ctx context.Context, name, labels string) (sum float64, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.admin+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	res, err := d.client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		rest, ok := strings.CutPrefix(line, name)
-		if !ok || rest[0] != '{' && rest[0] != ' ' || !strings.Contains(rest, labels) {
-			continue
-		}
-		var value float64
-		if _, err := fmt.Sscan(rest[strings.LastIndexByte(rest, ' ')+1:], &value); err != nil {
-			return 0, fmt.Errorf("metric %q: %w", line, err)
-		}
-		sum += value
-	}
-	return sum, nil
+func (d door) arms(m *check.M) arms {
+	var status struct{ Arms arms }
+	m.JSON(d.service, adminPort, "/status", &status)
+	return status.Arms
 }
 
-// well waits until both arms are in use with the weights of the file: what an earlier claim did is over.
-func (d door) well(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	return check.Wait(ctx, "both arms", func(ctx context.Context) error {
-		var status struct {
-			Arms []struct {
-				Name   string
-				Weight int
-				Up     bool
-			}
-		}
-		if err := d.ask(ctx, http.MethodGet, "/status", "", &status); err != nil {
-			return err
-		}
-		text := fmt.Sprint(status.Arms)
-		if text != fmt.Sprintf("[{%s 9 true} {%s 1 true}]", arm0, arm1) {
-			return errors.New(text)
+// patience is what a splitter gets to see that an arm is there, or is not, on a machine that is busy.
+const patience = 20 * time.Second
+
+// well waits until both arms are in use with the weights of the file: what an earlier claim did is over. A program that
+// stands in for the splitter has no such account; none of the claims that it keeps follows one that leaves anything.
+func (d door) well(m *check.M) {
+	if m.Stack.Variant == standIn && d.service != byCookie {
+		return
+	}
+	m.Await(patience, "both arms of "+d.service, func(m *check.M) error {
+		if is := d.arms(m); !slices.Equal(is, arms{{arm0, 9, true}, {arm1, 1, true}}) {
+			return fmt.Errorf("%v", is)
 		}
 		return nil
 	})
-}
-
-// workers ask at a time.
-const workers = 16
-
-// each calls f with 0 to n-1, several at a time, and is the first error.
-func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for i := range next {
-				if err := f(ctx, i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for i := 0; i < n && ctx.Err() == nil; i++ {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
 }

@@ -1,7 +1,7 @@
 package split
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -19,6 +19,16 @@ func names(r *rand.Rand, n int) []string {
 	return list
 }
 
+// odd are names on each side of what an algorithm or a parser may trip over: the tails of MurmurHash2's four bytes, a long
+// one, blanks, signs, text that is no ASCII. Two of them have their sides written down in nginx's own test vectors.
+func odd(r *rand.Rand) []string {
+	list := []string{"user-42", "127.0.0.1", "a b", `"quoted"`, "a,b;c=d", "jürgen", "ユーザー", "%41", "UPPER", "upper"}
+	for n := 1; n <= 33; n++ {
+		list = append(list, strings.Repeat("x", n-1)+string(rune('a'+r.IntN(26))))
+	}
+	return append(list, strings.Repeat("long", 250))
+}
+
 // addresses are of 10.0.0.0/8, where no proxy of the lab is; the first are those of FACTS.
 func addresses(r *rand.Rand, n int) []netip.Addr {
 	list := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("10.0.4.77")}
@@ -28,36 +38,36 @@ func addresses(r *rand.Rand, n int) []netip.Addr {
 	return list
 }
 
-// ratio asks once for each of many users, and as often without one. Users are dealt by a hash of their name, so that their
-// number is random, and is tested as such. Requests without a user are dealt in turns.
-func ratio(ctx context.Context, s *check.Stack) (check.Result, error) {
-	d, err := open(ctx, s, splitter)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := d.well(ctx); err != nil {
-		return check.Result{}, err
-	}
-	const users = 2000
-	who := names(s.Rand(), users)
-	arms := make([]string, 2*users)
-	if err := each(ctx, len(arms), func(ctx context.Context, i int) error {
-		var headers []string
-		if i < users {
-			headers = []string{userHeader, who[i]}
+// ratio asks once for each of many users, and as often without one, in each of the ways. Users are dealt by a hash of their
+// name, so that their number is random, and is tested as such. Requests without a user are dealt in turns.
+func ratio(m *check.M) check.Result {
+	d := open(m, splitter)
+	d.well(m)
+	tests := 2 * len(ways())
+	alpha := check.AlphaOf(tests)
+	n := check.BinomialSampleSize(share, 1.5*share, alpha, check.Power)
+	samples, fewest, most, least := 0, n, 0, 1.0
+	var said []string
+	for _, w := range ways() {
+		for _, kind := range []string{"users", "without a user"} {
+			who := names(m.Rand(), n)
+			at := make([]string, n)
+			m.Each(n, workers, func(m *check.M, i int) {
+				var headers []string
+				if kind == "users" {
+					headers = []string{userHeader, who[i]}
+				}
+				at[i] = check.Got(d.get(m.Context(), w, headers...)).arm
+			})
+			k := count(at, arm1)
+			p := check.BinomialTest(k, n, share)
+			samples, fewest, most, least = samples+n, min(fewest, k), max(most, k), min(least, p)
+			said = append(said, fmt.Sprintf("%s, %s: %d (p = %.2g)", kind, w.name, k, p))
 		}
-		v, err := d.get(ctx, headers...)
-		arms[i] = v.arm
-		return err
-	}); err != nil {
-		return check.Result{}, err
 	}
-	named, nameless := count(arms[:users], arm1), count(arms[users:], arm1)
-	p1, p2 := check.BinomialTest(named, users, share), check.BinomialTest(nameless, users, share)
-	alpha := check.AlphaOf(2)
-	res := check.Decide(p1 >= alpha && p2 >= alpha, "%d of %d users (p = %.2g), %d of %d requests without a user (p = %.2g)",
-		named, users, p1, nameless, users, p2)
-	return d.undisturbed(res.Want("%.0f %% of either, p ≥ %.2g", 100*share, alpha).Of(2 * users)), nil
+	res := check.Decide(least >= alpha, "%d to %d of %d on the experiment in %d ways, least p = %.2g", fewest, most, n, tests, least)
+	res = res.Want("%.0f %%, p ≥ %.2g", 100*share, alpha).Of(samples).Because("%s", strings.Join(said, "\n"))
+	return undisturbed(res, d)
 }
 
 func count(list []string, what string) (n int) {
@@ -69,183 +79,153 @@ func count(list []string, what string) (n int) {
 	return n
 }
 
-// tally counts visits that were as they should be, and keeps a few words on those that were not.
-type tally struct {
-	right, all int
-	odd        []string
-}
-
-func (t *tally) note(ok bool, format string, args ...any) {
-	t.all++
-	if ok {
-		t.right++
-	} else if len(t.odd) < 5 {
-		t.odd = append(t.odd, fmt.Sprintf(format, args...))
-	}
-}
-
-func (t *tally) String() string { return fmt.Sprintf("%d of %d", t.right, t.all) }
-
-// sticky has users come back, in three ways to know them again.
-func sticky(ctx context.Context, s *check.Stack) (check.Result, error) {
-	var byName, byJar, byHash tally
-	var doors []door
-	for _, way := range []struct {
-		door string
-		ask  func(context.Context, *rand.Rand, door, *tally) error
-		t    *tally
-	}{
-		{splitter, namesStick, &byName}, {byCookie, cookiesStick, &byJar}, {byAddress, addressesStick, &byHash},
-	} {
-		d, err := open(ctx, s, way.door)
-		if err != nil {
-			return check.Result{}, err
-		}
-		if err := d.well(ctx); err != nil {
-			return check.Result{}, err
-		}
-		if err := way.ask(ctx, s.Rand(), d, way.t); err != nil {
-			return check.Result{}, fmt.Errorf("%s: %w", way.door, err)
-		}
-		doors = append(doors, d)
-	}
-	ok := byName.right == byName.all && byJar.right == byJar.all && byHash.right == byHash.all
-	res := check.Decide(ok, "as nginx would and the same each time: %v by name, %v by address; the same each time: %v by cookie", &byName, &byHash, &byJar)
-	for _, t := range []tally{byName, byJar, byHash} {
-		res = res.Because("%s", strings.Join(t.odd, "\n"))
-	}
-	res = res.Want("all").Of(byName.all + byJar.all + byHash.all)
-	for _, d := range doors {
-		res = d.undisturbed(res)
-	}
-	return res, nil
-}
-
 // again is how often each user comes.
 const again = 4
 
-// namesStick: the side of a name is that of nginx's split_clients.
-func namesStick(ctx context.Context, r *rand.Rand, d door, t *tally) error {
-	who := append([]string{"user-42", "127.0.0.1"}, names(r, 400)...)
-	return stick(ctx, d, len(who), t, func(i int) (string, []string) {
-		return splitClients(who[i]), []string{userHeader, who[i]}
-	})
-}
-
-// addressesStick: the side of an address is that of nginx's ip_hash.
-func addressesStick(ctx context.Context, r *rand.Rand, d door, t *tally) error {
-	from := addresses(r, 400)
-	return stick(ctx, d, len(from), t, func(i int) (string, []string) {
-		return ipHash(from[i]), []string{"X-Forwarded-For", from[i].String()}
-	})
-}
-
-func stick(ctx context.Context, d door, n int, t *tally, user func(i int) (arm string, headers []string)) error {
-	visits := make([]visit, again*n)
-	if err := each(ctx, len(visits), func(ctx context.Context, i int) (err error) {
-		_, headers := user(i % n)
-		visits[i], err = d.get(ctx, headers...)
-		return err
-	}); err != nil {
-		return err
-	}
-	for i := range n {
-		want, headers := user(i)
-		for j := i; j < len(visits); j += n {
-			t.note(visits[j].arm == want, "%v: on %s, want %s", headers, visits[j].arm, want)
-		}
-	}
-	return nil
-}
-
-// cookiesStick: a browser is told its side with its first page, and stays there. One that writes its own cookie is not
-// believed: it is dealt anew.
-func cookiesStick(ctx context.Context, _ *rand.Rand, d door, t *tally) error {
-	const browsers = 200
-	first, forged := make([]visit, browsers), make([]visit, browsers)
-	later := make([]visit, again*browsers)
-	if err := each(ctx, browsers, func(ctx context.Context, i int) (err error) {
-		if first[i], err = d.get(ctx); err != nil {
-			return err
-		}
-		if forged[i], err = d.get(ctx, "Cookie", "split="+arm1); err != nil {
-			return err
-		}
-		for j := range again {
-			if later[again*i+j], err = d.get(ctx, "Cookie", first[i].cookie); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
+// sticky has users come back in all the ways, by name and by address. The side is the one that nginx would choose, by its
+// algorithms computed here. Both sides must have been met: one side for all would be sticky, too.
+func sticky(m *check.M) check.Result {
+	r := m.Rand()
+	who := append(odd(r), names(r, 300)...)
+	from := addresses(r, 300)
+	byName, address := open(m, splitter), open(m, byAddress)
+	byName.well(m)
+	address.well(m)
+	var counts check.Ways
 	both := map[string]bool{}
-	for i, v := range first {
-		both[v.arm] = true
-		t.note(v.cookie != "", "a first page without a cookie")
-		for _, l := range later[again*i : again*(i+1)] {
-			t.note(l.arm == v.arm, "cookie %s: on %s after %s", v.cookie, l.arm, v.arm)
-		}
-		t.note(forged[i].reason != "cookie", "a forged cookie is believed")
+	for i := range who {
+		both["name "+splitClients(who[i])] = true
 	}
-	if len(both) < 2 {
-		return fmt.Errorf("all %d browsers were put on one side", browsers)
+	for i := range from {
+		both["address "+ipHash(from[i])] = true
 	}
-	return nil
+	for _, w := range ways() {
+		stick(m, byName, w, counts.Way("by name, "+w.name), len(who), func(i int) (string, []string) {
+			return splitClients(who[i]), []string{userHeader, who[i]}
+		})
+		stick(m, address, w, counts.Way("by address, "+w.name), len(from), func(i int) (string, []string) {
+			return ipHash(from[i]), []string{"X-Forwarded-For", from[i].String()}
+		})
+	}
+	m.Need(len(both) == 4, "the users are on one side: %v", both)
+	return undisturbed(counts.Decide().Want("as nginx would, each time"), byName, address)
 }
 
-// why asks for the reason of an answer, and compares it with the page and with what the answer itself said.
-func why(ctx context.Context, s *check.Stack) (check.Result, error) {
-	const users = 150
-	who, from := names(s.Rand(), users), addresses(s.Rand(), users)
-	doors := map[string]door{}
-	for _, service := range []string{splitter, byCookie, byAddress} {
-		d, err := open(ctx, s, service)
-		if err != nil {
-			return check.Result{}, err
-		}
-		if err := d.well(ctx); err != nil {
-			return check.Result{}, err
-		}
-		doors[service] = d
+func stick(m *check.M, d door, w way, t *check.Tally, n int, user func(i int) (arm string, headers []string)) {
+	visits := make([]visit, again*n)
+	m.Each(len(visits), workers, func(m *check.M, i int) {
+		_, headers := user(i % n)
+		visits[i] = check.Got(d.get(m.Context(), w, headers...))
+	})
+	for i, v := range visits {
+		want, headers := user(i % n)
+		t.Note(v.arm == want, "%.60q: on %s, want %s", headers, v.arm, want)
 	}
-	var t tally
+}
+
+// stickyCookie: a browser is told its side with its first page, and stays there. One that writes its own cookie, however it
+// does it, is not believed: it is dealt anew.
+func stickyCookie(m *check.M) check.Result {
+	const browsers = 60
+	d := open(m, byCookie)
+	d.well(m)
+	ws := ways()
+	var counts check.Ways
+	keeps, forges, first := counts.Way("the same each time"), counts.Way("forged cookies not believed"), counts.Way("a cookie with the first page")
+	at := make([]visit, browsers)
+	m.Each(browsers, workers, func(m *check.M, i int) {
+		w := ws[i%len(ws)]
+		at[i] = check.Got(d.get(m.Context(), w))
+		first.Note(at[i].cookie != "", "%s: none", w.name)
+		for range again {
+			v := check.Got(d.get(m.Context(), w, "Cookie", "other=1; "+at[i].cookie+"; more=2"))
+			keeps.Note(v.arm == at[i].arm && v.reason == "cookie", "%s: on %s by %s after %s", at[i].cookie, v.arm, v.reason, at[i].arm)
+		}
+	})
+	signed := map[string]string{} // by arm
+	for _, v := range at {
+		signed[v.arm] = v.cookie
+	}
+	m.Need(len(signed) == 2, "all %d browsers were put on one side", browsers)
+	_, signature, _ := strings.Cut(signed[arm0], arm0)
+	for _, cookie := range []string{
+		"split=" + arm1,             // unsigned
+		"split=" + arm1 + signature, // signed for the other arm
+		"split=" + arm1 + ".",       // an empty signature
+		"split=" + arm1 + "." + strings.Repeat("A", 24),
+		signed[arm1][:len(signed[arm1])-1], // cut
+		signed[arm1] + "A",                 // longer
+		flipped(signed[arm1]),              // one bit of the signature
+		strings.ToUpper(signed[arm1]),
+	} {
+		for _, w := range ws {
+			v := check.Got(d.get(m.Context(), w, "Cookie", cookie))
+			forges.Note(v.reason != "cookie" && v.cookie != "", "%s is believed: on %s by %s", cookie, v.arm, v.reason)
+		}
+	}
+	return undisturbed(counts.Decide(), d)
+}
+
+// flipped has another last character, of the same alphabet.
+func flipped(cookie string) string {
+	last := cookie[len(cookie)-1]
+	other := byte('A')
+	if last == other {
+		other = 'B'
+	}
+	return cookie[:len(cookie)-1] + string(other)
+}
+
+// why asks for the reason of an answer, and compares it with the page and with what the answer itself said: with both arms
+// in use, and with the experiment away, when its users are on the other side for another reason.
+func why(m *check.M) check.Result {
+	const users = 60
+	w := ways()[0]
+	r := m.Rand()
+	who, from := append(odd(r), names(r, users)...), addresses(r, users)
+	named, cookies, address := open(m, splitter), open(m, byCookie), open(m, byAddress)
+	var counts check.Ways
 	reasons := map[string]int{}
-	compare := func(door, name, value string, headers ...string) (visit, error) {
-		said, err := doors[door].why(ctx, name, value)
-		if err != nil {
-			return visit{}, err
-		}
-		v, err := doors[door].get(ctx, headers...)
-		t.note(err == nil && said.Arm == v.arm && said.Arm == v.said && said.Reason == v.reason && said.Reason != "",
-			"%s %q: /why says %s by %s, the page is of %s, its headers say %s by %s", door, value, said.Arm, said.Reason, v.arm, v.said, v.reason)
+	compare := func(way string, d door, name, value string, headers ...string) visit {
+		said := d.why(m, name, value)
+		v, err := d.get(m.Context(), w, headers...)
+		counts.Way(way).Note(err == nil && said.Arm == v.arm && said.Arm == v.said && said.Reason == v.reason && said.Reason != "",
+			"%s %.60q: /why says %s by %s, the page is of %s, its headers say %s by %s (%v)",
+			d.service, value, said.Arm, said.Reason, v.arm, v.said, v.reason, err)
 		reasons[v.reason]++
-		return v, err
+		return v
 	}
-	for i := range users {
-		if _, err := compare(splitter, "header", userHeader+": "+who[i], userHeader, who[i]); err != nil {
-			return check.Result{}, err
+	all := func(state string) {
+		for _, user := range who {
+			compare("by name"+state, named, "header", userHeader+": "+user, userHeader, user)
 		}
-		if _, err := compare(byAddress, "address", from[i].String(), "X-Forwarded-For", from[i].String()); err != nil {
-			return check.Result{}, err
+		for _, a := range from {
+			compare("by address"+state, address, "address", a.String(), "X-Forwarded-For", a.String())
 		}
-		// Dealt in turns: who asks first is told of the next turn, and nobody else takes it.
-		v, err := compare(byCookie, "", "")
-		if err != nil {
-			return check.Result{}, err
-		}
-		if v.cookie == "" {
-			return check.Unknown("a browser got no cookie"), nil
-		}
-		if _, err := compare(byCookie, "cookie", v.cookie, "Cookie", v.cookie); err != nil {
-			return check.Result{}, err
+		for range users {
+			// Dealt in turns: who asks first is told of the next turn, and nobody else takes it.
+			v := compare("dealt"+state, cookies, "", "")
+			m.Need(v.cookie != "", "a browser got no cookie")
+			compare("by cookie"+state, cookies, "cookie", v.cookie, "Cookie", v.cookie)
 		}
 	}
-	res := check.Decide(t.right == t.all, "%v answers came from where /why said, for the reason it said; reasons: %v", &t, reasons)
-	res = res.Want("all").Of(t.all).Because("%s", strings.Join(t.odd, "\n"))
-	for _, d := range doors {
-		res = d.undisturbed(res)
+	for _, d := range []door{named, cookies, address} {
+		d.well(m)
 	}
-	return res, nil
+	all("")
+	res := undisturbed(counts.Decide(), named, cookies, address)
+	if res.Verdict == check.Inconclusive {
+		return res
+	}
+	m.Stop(experiment)
+	for _, d := range []door{named, cookies, address} {
+		m.Await(patience, d.service+" to leave the experiment", func(m *check.M) error {
+			if d.arms(m).up(arm1) {
+				return errors.New("it is in use")
+			}
+			return nil
+		})
+	}
+	all(", the experiment away")
+	return counts.Decide().Because("reasons: %v", reasons)
 }
