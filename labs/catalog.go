@@ -7,12 +7,14 @@ import (
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/sidecar/logs"
 	"distlab/labs/sidecar/tls"
 )
 
 // Catalog is every lab. A test holds that no folder is forgotten.
 var Catalog = []check.Lab{
 	tls.Lab,
+	logs.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,

@@ -73,8 +73,13 @@ func (f *Faults) Status() (mode string, struck map[string]int) {
 	return f.now.Mode, struck
 }
 
-// ServeHTTP is POST /fault?mode=busy&retry_after=2&count=1.
+// ServeHTTP is POST /fault?mode=busy&retry_after=2&count=1, and GET /fault.
 func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		mode, _ := f.Status()
+		fmt.Fprintln(w, mode)
+		return
+	}
 	next := Fault{Mode: r.FormValue("mode"), RetryAfter: 1}
 	for name, into := range map[string]*int{"retry_after": &next.RetryAfter, "count": &next.Count} {
 		if text := r.FormValue(name); text != "" {

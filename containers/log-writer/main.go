@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +20,7 @@ import (
 )
 
 type config struct {
-	ListenAddr env.Addr  `env:"LISTEN_ADDR" default:"127.0.0.1:8080" help:"address that takes orders: POST /lines, /begin, /end, /rotate"`
+	ListenAddr env.Addr  `env:"LISTEN_ADDR" default:"127.0.0.1:8080" help:"address that takes orders: POST /lines, /rate, /begin, /end, /rotate"`
 	Path       string    `env:"LOG_PATH" help:"the log file; rotated ones have .1, .2 and so on"`
 	Rate       int       `env:"RATE" default:"10" min:"0" max:"100000" help:"lines a second that it writes by itself"`
 	LineSize   env.Bytes `env:"LINE_SIZE" default:"120B" min:"80B" max:"1MiB" help:"size of a line"`
@@ -63,28 +64,30 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	p.Log.Info("listening", "address", ln.Addr().String())
 	p.Ready(true, "")
 	done := make(chan struct{})
-	go func() { defer close(done); pace(ctx, w, cfg.Rate) }()
-	err = p.Serve(ctx, ln, &http.Server{Handler: orders(w), ReadHeaderTimeout: 5 * time.Second})
+	var rate atomic.Int64
+	rate.Store(int64(cfg.Rate))
+	go func() { defer close(done); pace(ctx, w, &rate) }()
+	err = p.Serve(ctx, ln, &http.Server{Handler: orders(w, &rate), ReadHeaderTimeout: 5 * time.Second})
 	<-done
 	return errors.Join(err, w.Close())
 }
 
 // pace writes rate lines a second. What a busy machine has made late is made up for.
-func pace(ctx context.Context, w *Writer, rate int) {
-	if rate == 0 {
-		return
-	}
-	tick := time.NewTicker(max(time.Second/time.Duration(rate), 10*time.Millisecond))
+func pace(ctx context.Context, w *Writer, rate *atomic.Int64) {
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	begun, written := time.Now(), 0
+	last, owed := time.Now(), 0.0
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			due := int(time.Since(begun).Seconds() * float64(rate))
-			w.Write(due - written) // a failure is counted
-			written = due
+		case now := <-tick.C:
+			owed += now.Sub(last).Seconds() * float64(rate.Load())
+			last = now
+			if n := int(owed); n > 0 {
+				w.Write(n, 0) // a failure is counted
+				owed -= float64(n)
+			}
 		}
 	}
 }
@@ -92,7 +95,7 @@ func pace(ctx context.Context, w *Writer, rate int) {
 // maxLines bounds one order.
 const maxLines = 1_000_000
 
-func orders(w *Writer) http.Handler {
+func orders(w *Writer, rate *atomic.Int64) http.Handler {
 	mux := http.NewServeMux()
 	number := func(rw http.ResponseWriter, r *http.Request, name string) (int, bool) {
 		text := r.FormValue(name)
@@ -115,9 +118,19 @@ func orders(w *Writer) http.Handler {
 		json.NewEncoder(rw).Encode(v)
 	}
 	mux.HandleFunc("POST /lines", func(rw http.ResponseWriter, r *http.Request) {
+		n, ok := number(rw, r, "n")
+		if !ok {
+			return
+		}
+		if size, ok := number(rw, r, "size"); ok {
+			begun := time.Now()
+			first, last, err := w.Write(n, size)
+			answer(rw, err, map[string]any{"first": first, "last": last, "seconds": time.Since(begun).Seconds()})
+		}
+	})
+	mux.HandleFunc("POST /rate", func(rw http.ResponseWriter, r *http.Request) {
 		if n, ok := number(rw, r, "n"); ok {
-			first, last, err := w.Write(n)
-			answer(rw, err, map[string]int64{"first": first, "last": last})
+			answer(rw, nil, map[string]int64{"was": rate.Swap(int64(n))})
 		}
 	})
 	mux.HandleFunc("POST /begin", func(rw http.ResponseWriter, _ *http.Request) {

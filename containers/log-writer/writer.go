@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -78,24 +79,24 @@ func lastNumber(path string) (n int64, err error) {
 }
 
 // line is the next line: when, its number, and filling, the end of which says that it is whole.
-func (w *Writer) line(now time.Time) string {
+func (w *Writer) line(now time.Time, size int) string {
 	w.last++
 	head := fmt.Sprintf("%s seq=%d ", now.UTC().Format("2006-01-02T15:04:05.000000Z"), w.last)
 	tail := fmt.Sprintf(" end=%d\n", w.last)
-	return head + strings.Repeat("x", max(1, w.Size-len(head)-len(tail))) + tail
+	return head + strings.Repeat("x", max(1, size-len(head)-len(tail))) + tail
 }
 
-// Write appends n lines and is what numbers they have. A line that cannot be written is counted and its number is not
+// Write appends n lines of that size, 0 for the usual one, and is what numbers they have. A line that cannot be written is counted and its number is not
 // given again: a program does not stop because its log is full.
-func (w *Writer) Write(n int) (first, last int64, err error) {
+func (w *Writer) Write(n, size int) (first, last int64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	first = w.last + 1
+	first, size = w.last+1, cmp.Or(size, w.Size)
 	for range n {
 		if w.RotateAt > 0 && w.size >= w.RotateAt && w.Rotate != "none" {
 			err = errors.Join(err, w.rotate(w.Rotate, 0))
 		}
-		if e := w.put(w.rest + w.line(time.Now())); e != nil {
+		if e := w.put(w.rest + w.line(time.Now(), size)); e != nil {
 			err = e
 		}
 		w.rest = ""
@@ -110,7 +111,7 @@ func (w *Writer) Begin() (number int64, err error) {
 	if w.rest != "" {
 		return w.last, errors.New("a line is begun already")
 	}
-	line := w.line(time.Now())
+	line := w.line(time.Now(), w.Size)
 	half := len(line) / 2
 	if err := w.put(line[:half]); err != nil {
 		return 0, err
@@ -177,7 +178,7 @@ func (w *Writer) rotate(how string, late int) error {
 	}
 	var err error
 	for range late {
-		err = errors.Join(err, w.put(w.rest+w.line(time.Now())))
+		err = errors.Join(err, w.put(w.rest+w.line(time.Now(), w.Size)))
 		w.rest = ""
 	}
 	old := w.file
