@@ -37,7 +37,7 @@ type config struct {
 	Drop           string        `env:"DROP" default:"oldest" oneof:"oldest|newest" help:"which lines give way when too much waits"`
 	Follow         string        `env:"FOLLOW" default:"file" oneof:"file|name" help:"what is followed; name imitates collectors that forget a file once it is renamed: do not use it"`
 	Output         string        `env:"OUTPUT" default:"http" oneof:"http|otlp|syslog" help:"how lines are sent: JSON lines over HTTP, OTLP over HTTP, or RFC 5424 over TCP"`
-	StoreURL       string        `env:"STORE_URL" help:"where to: http://HOST:PORT/PATH or https://…; for syslog tcp://HOST:PORT or tls://HOST:PORT"`
+	StoreURL       address       `env:"STORE_URL" help:"where to: http://HOST:PORT/PATH or https://…; for syslog tcp://HOST:PORT or tls://HOST:PORT"`
 	StoreCAPath    string        `env:"STORE_CA_PATH" default:"" help:"file with the CA that signed the store's certificate; the image has no system CAs"`
 	Token          string        `env:"TOKEN" default:"" secret:"true" help:"bearer token for the store"`
 	Gzip           bool          `env:"GZIP" default:"true" help:"compress requests"`
@@ -63,6 +63,22 @@ func (p *pattern) UnmarshalText(text []byte) error {
 
 // SettingType names the type in the documentation.
 func (*pattern) SettingType() (name, want string) { return "pattern", "a pattern like /logs/*.log" }
+
+// address is where the store is: a URL with a host.
+type address string
+
+// UnmarshalText checks the form. Which schemes will do depends on the output.
+func (a *address) UnmarshalText(text []byte) error {
+	if u, err := url.Parse(string(text)); err != nil || u.Host == "" {
+		_, want := a.SettingType()
+		return errors.New("not " + want)
+	}
+	*a = address(text)
+	return nil
+}
+
+// SettingType names the type in the documentation.
+func (*address) SettingType() (name, want string) { return "URL", "a URL like http://store:8080/logs" }
 
 func texts(list []pattern) (out []string) {
 	for _, p := range list {
@@ -99,9 +115,9 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 
 // output is the way out that the settings say. What can be seen to be wrong is an error at the start.
 func (cfg config) output(m *metrics) (Output, error) {
-	u, err := url.Parse(cfg.StoreURL)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("STORE_URL=%q: not an address like http://store:8080/logs", cfg.StoreURL)
+	u, err := url.Parse(string(cfg.StoreURL))
+	if err != nil {
+		return nil, err
 	}
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
 	if cfg.StoreCAPath != "" {
@@ -135,7 +151,7 @@ func (cfg config) output(m *metrics) (Output, error) {
 			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSClientConfig: secure, ForceAttemptHTTP2: true,
 			DisableCompression: true, MaxResponseHeaderBytes: maxAnswer, IdleConnTimeout: 30 * time.Second,
 		}),
-		URL: cfg.StoreURL, OTLP: cfg.Output == "otlp", Gzip: cfg.Gzip, Token: cfg.Token, Host: cfg.Host, Service: cfg.Service,
+		URL: string(cfg.StoreURL), OTLP: cfg.Output == "otlp", Gzip: cfg.Gzip, Token: cfg.Token, Host: cfg.Host, Service: cfg.Service,
 		Reject: func(lines int64, _ string) { m.dropped("rejected", lines, 0) },
 	}, nil
 }

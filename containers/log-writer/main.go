@@ -20,7 +20,7 @@ import (
 )
 
 type config struct {
-	ListenAddr env.Addr  `env:"LISTEN_ADDR" default:"127.0.0.1:8080" help:"address that takes orders: POST /lines, /rate, /begin, /end, /rotate"`
+	ListenAddr env.Addr  `env:"LISTEN_ADDR" default:"127.0.0.1:8080" help:"address that takes orders, GET / and POST /lines, /control, /rate, /begin, /end, /rotate"`
 	Path       string    `env:"LOG_PATH" help:"the log file; rotated ones have .1, .2 and so on"`
 	Rate       int       `env:"RATE" default:"10" min:"0" max:"100000" help:"lines a second that it writes by itself"`
 	LineSize   env.Bytes `env:"LINE_SIZE" default:"120B" min:"80B" max:"1MiB" help:"size of a line"`
@@ -117,17 +117,28 @@ func orders(w *Writer, rate *atomic.Int64) http.Handler {
 		rw.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(rw).Encode(v)
 	}
-	mux.HandleFunc("POST /lines", func(rw http.ResponseWriter, r *http.Request) {
-		n, ok := number(rw, r, "n")
-		if !ok {
-			return
+	lines := func(do func(n, size int) (any, error)) http.HandlerFunc {
+		return func(rw http.ResponseWriter, r *http.Request) {
+			n, ok := number(rw, r, "n")
+			if !ok {
+				return
+			}
+			if size, ok := number(rw, r, "size"); ok {
+				v, err := do(n, size)
+				answer(rw, err, v)
+			}
 		}
-		if size, ok := number(rw, r, "size"); ok {
-			begun := time.Now()
-			first, last, err := w.Write(n, size)
-			answer(rw, err, map[string]any{"first": first, "last": last, "seconds": time.Since(begun).Seconds()})
-		}
-	})
+	}
+	mux.HandleFunc("POST /lines", lines(func(n, size int) (any, error) {
+		begun := time.Now()
+		first, last, err := w.Write(n, size)
+		return map[string]any{"first": first, "last": last, "seconds": time.Since(begun).Seconds()}, err
+	}))
+	mux.HandleFunc("POST /control", lines(func(n, size int) (any, error) {
+		took, err := w.Control(n, size)
+		return map[string]any{"seconds": took.Seconds()}, err
+	}))
+	mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, nil, w.Status()) })
 	mux.HandleFunc("POST /rate", func(rw http.ResponseWriter, r *http.Request) {
 		if n, ok := number(rw, r, "n"); ok {
 			answer(rw, nil, map[string]int64{"was": rate.Swap(int64(n))})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -102,6 +103,26 @@ func (w *Writer) Write(n, size int) (first, last int64, err error) {
 		w.rest = ""
 	}
 	return first, w.last, err
+}
+
+// Control writes as many lines of that size to a file that is no log, and is how long that took: what a write costs on this
+// machine now, whoever reads the log.
+func (w *Writer) Control(n, size int) (time.Duration, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	file, err := os.OpenFile(filepath.Join(filepath.Dir(w.Path), "control"), os.O_CREATE|os.O_APPEND|os.O_WRONLY|os.O_TRUNC, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	text := strings.Repeat("x", cmp.Or(size, w.Size)-1) + "\n"
+	begun := time.Now()
+	for range n {
+		if _, err = file.WriteString(text); err != nil {
+			break
+		}
+	}
+	took := time.Since(begun)
+	return took, errors.Join(err, file.Truncate(0), file.Close())
 }
 
 // Begin writes a part of the next line. What is written next begins with the rest of it.

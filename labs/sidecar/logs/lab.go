@@ -10,12 +10,10 @@ import (
 // The lab's services and ports, as the compose file has them.
 const (
 	pod       = "pod"
-	app       = "app"
 	shipper   = "log-shipper"
 	store     = "log-store"
 	appPort   = 8080
 	adminPort = 9090
-	appAdmin  = 9091 // on the pod's loopback
 	storePort = 8080
 )
 

@@ -41,12 +41,14 @@ func quiet(m *check.M) (again func()) {
 	return func() { tell(m, fmt.Sprintf("/rate?n=%d", before.Was), nil) }
 }
 
-// appStatus is what the app says of itself, inside the pod.
+// appStatus is what the app says of itself.
 type appStatus struct {
-	Last      int64   `json:"last"`
-	Rotations int64   `json:"rotations"`
-	Failed    int64   `json:"failed_writes"`
-	Slowest   float64 `json:"slowest_write_seconds"`
+	Failed int64 `json:"failed_writes"`
+}
+
+func appSays(m *check.M) (s appStatus) {
+	m.JSON(pod, appPort, "/", &s)
+	return s
 }
 
 // status is the part of the shipper's that the claims read.
@@ -77,6 +79,7 @@ func scanned(m *check.M) {
 // counts is what the store says of itself.
 type counts struct {
 	LastID int64          `json:"last_id"`
+	Fault  string         `json:"fault"`
 	Struck map[string]int `json:"struck"`
 }
 
@@ -186,20 +189,21 @@ func (l ledger) repeated() (n int) {
 	return n
 }
 
-// settled waits until the shipper has nothing left to ship, and the store got nothing for three of the shipper's looks: what is
-// missing then will not come.
-func settled(m *check.M) {
-	last := int64(-1)
-	scans := int64(0)
-	m.Await(patience*2, "a shipper that has shipped everything", func(m *check.M) error {
+// level waits until the shipper has nothing left to ship, and the store got nothing for so many of the shipper's looks.
+func level(m *check.M, looks int64) {
+	last, scans := int64(-1), int64(0)
+	m.Await(2*patience, "a shipper that has shipped everything", func(m *check.M) error {
 		s, c := shipperStatus(m), storeCounts(m)
 		if c.LastID != last || s.Unread+s.Buffered > 0 || s.Scans < scans {
 			last, scans = c.LastID, s.Scans
 			return fmt.Errorf("%d bytes unread, %d in memory, the store has %d", s.Unread, s.Buffered, c.LastID)
 		}
-		if s.Scans < scans+12 { // longer than ROTATE_WAIT
+		if s.Scans < scans+looks {
 			return errors.New("quiet, but not for long enough")
 		}
 		return nil
 	})
 }
+
+// settled waits until what is missing will not come: level for longer than a renamed file is waited for.
+func settled(m *check.M) { level(m, 12) }

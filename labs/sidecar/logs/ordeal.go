@@ -17,9 +17,7 @@ type ordeal struct {
 
 // away makes the store misbehave, and is a fault with a receipt.
 func away(m *check.M, mode string) *check.Fault {
-	return m.Run(store, mode, []string{"/log-store", "fault", mode}, []string{"/log-store", "fault", "none"}, func(m *check.M) string {
-		return m.Exec(store, "/log-store", "fault")
-	})
+	return m.Run(store, mode, []string{"/log-store", "fault", mode}, []string{"/log-store", "fault", "none"}, func(m *check.M) string { return storeCounts(m).Fault })
 }
 
 // kill ends the shipper with SIGKILL while act is done, and starts it again.
@@ -48,7 +46,7 @@ var steps = map[string]func(m *check.M, by string){
 		rotate(m, by, 5)
 		scanned(m)
 		m.Heal(gone)
-		settled(m)
+		level(m, 2)
 	},
 	"shipper killed, store failing": func(m *check.M, by string) {
 		gone := away(m, "error")
@@ -79,7 +77,7 @@ var steps = map[string]func(m *check.M, by string){
 func suffer(m *check.M, names ...string) (o ordeal) {
 	resume := quiet(m)
 	defer resume()
-	settled(m)
+	level(m, 2)
 	o.ways = map[string]span{}
 	before := storeCounts(m)
 	first := int64(0)
@@ -141,7 +139,7 @@ func order(m *check.M) check.Result {
 func partialLine(m *check.M) check.Result {
 	resume := quiet(m)
 	defer resume()
-	settled(m)
+	level(m, 2)
 	before := storeCounts(m)
 	var ways check.Ways
 	begun := map[string]int64{}
