@@ -9,6 +9,7 @@ import (
 	"distlab/labs/ambassador/split"
 	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
+	"distlab/labs/sidecar/logs"
 	"distlab/labs/sidecar/paas"
 	"distlab/labs/sidecar/tls"
 	"distlab/labs/sidecar/topz"
@@ -21,6 +22,7 @@ var Catalog = []check.Lab{
 	content.Lab,
 	paas.Lab,
 	config.Lab,
+	logs.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,
