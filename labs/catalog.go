@@ -5,6 +5,7 @@ import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
 	"distlab/labs/adapter/slowlog"
+	"distlab/labs/ambassador/balance"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
 	"distlab/labs/sidecar/config"
@@ -25,6 +26,7 @@ var Catalog = []check.Lab{
 	logs.Lab,
 	shard.Lab,
 	split.Lab,
+	balance.Lab,
 	slowlog.Lab,
 	health.Lab,
 }
