@@ -19,6 +19,7 @@ const module = "distlab/"
 // speaks. A line here is a decision: every module is code that runs in the
 // image, and megabytes in it.
 var protocols = map[string][]string{
+	"balancer":         {metrics, "github.com/fsnotify/fsnotify"},
 	"health-adapter":   {metrics, "github.com/go-sql-driver/mysql"},
 	"internal":         {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":       {metrics, "github.com/coder/websocket"},

@@ -177,6 +177,7 @@ func (cfg config) proxy(certificates *Certificates, log *slog.Logger, metrics *M
 		SendProxy:      cfg.ProxyProtocol == "v2",
 		TrustedProxies: cfg.TrustedProxies,
 		Careful:        !cfg.FastPath,
+		HalfClose:      cfg.CloseTimeout,
 		Upgrades:       append([]string{}, cfg.Upgrades...),
 		Limits: Limits{
 			Connections: cfg.MaxConnections,
@@ -189,10 +190,9 @@ func (cfg config) proxy(certificates *Certificates, log *slog.Logger, metrics *M
 			Send:        cfg.SendTimeout,
 			Idle:        cfg.IdleTimeout,
 			Tunnel:      cfg.TunnelTimeout,
-			HalfClose:   cfg.CloseTimeout,
 			Connect:     cfg.ConnectTimeout,
 			Response:    cfg.ResponseTimeout,
-			AppIdle:     cfg.AppIdleTimeout,
+			ServerIdle:  cfg.AppIdleTimeout,
 		},
 		Log:     log,
 		Metrics: metrics,
@@ -208,7 +208,7 @@ func (cfg config) status(listen net.Addr, p *Proxy, app *AppCheck) status {
 		Backend:     app.status(),
 		Connections: p.connectionStatus(),
 	}
-	if p.draining.Load() {
+	if p.door.Retired() {
 		s.State = "stopping"
 	}
 	s.Certificates, s.ClientAuth, s.LastReload, s.LastGood = p.Certificates.status()

@@ -39,7 +39,7 @@ type connectionStatus struct {
 	Active   int   `json:"active"`
 	Accepted int64 `json:"accepted"`
 	Rejected int64 `json:"rejected"`
-	InFlight int64 `json:"in_flight"`
+	InFlight int   `json:"in_flight"`
 }
 
 // status is the part of /status that the certificates know.
@@ -68,11 +68,7 @@ func (c *Certificates) status() (list []certificateStatus, clients clientAuthSta
 
 // connectionStatus is the part of /status that the proxy knows.
 func (p *Proxy) connectionStatus() connectionStatus {
-	p.init() // it may be asked before the first connection is
-	return connectionStatus{
-		Active:   p.open(),
-		Accepted: p.accepted.Load(),
-		Rejected: p.rejected.Load(),
-		InFlight: p.inFlight.Load(),
-	}
+	s := connectionStatus{Active: p.open(), InFlight: p.inFlight()}
+	s.Accepted, s.Rejected = p.door.Totals()
+	return s
 }

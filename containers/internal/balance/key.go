@@ -1,4 +1,4 @@
-package main
+package balance
 
 import (
 	"fmt"
@@ -14,11 +14,18 @@ type Getter interface{ Get(name string) string }
 // Facts are what a decision rests on. They are of no HTTP library.
 type Facts struct {
 	Method   string
-	Path     string // as sent, escaped
+	Target   string // as sent: the path, and where there is a "?", the query
+	Path     string
 	RawQuery string
 	Host     string
 	Client   netip.Addr // who asks: the other end, or whom trusted proxies name
 	Header   Getter
+}
+
+// SetTarget says what is asked for.
+func (f *Facts) SetTarget(target string) {
+	f.Target = target
+	f.Path, f.RawQuery, _ = strings.Cut(target, "?")
 }
 
 // Key is a template of what is hashed, in nginx's words:
@@ -113,8 +120,11 @@ func (*Key) SettingType() (name, want string) { return "key", "a key like $remot
 
 func (k Key) String() string { return k.text }
 
-// append writes the key of a request to b.
-func (k *Key) append(b []byte, f *Facts) []byte {
+// None says that nothing is hashed.
+func (k *Key) None() bool { return len(k.parts) == 0 }
+
+// Append writes the key of a request to b.
+func (k *Key) Append(b []byte, f *Facts) []byte {
 	for i := range k.parts {
 		p := &k.parts[i]
 		switch p.kind {
@@ -127,11 +137,7 @@ func (k *Key) append(b []byte, f *Facts) []byte {
 		case keyURI:
 			b = append(b, f.Path...)
 		case keyRequestURI:
-			b = append(b, f.Path...)
-			if f.RawQuery != "" {
-				b = append(b, '?')
-				b = append(b, f.RawQuery...)
-			}
+			b = append(b, f.Target...)
 		case keyArgs:
 			b = append(b, f.RawQuery...)
 		case keyHost:
@@ -139,9 +145,9 @@ func (k *Key) append(b []byte, f *Facts) []byte {
 		case keyMethod:
 			b = append(b, f.Method...)
 		case keyArg:
-			b = append(b, argument(f.RawQuery, p.name)...)
+			b = append(b, Argument(f.RawQuery, p.name)...)
 		case keyCookie:
-			b = append(b, cookie(f.Header.Get("Cookie"), p.name)...)
+			b = append(b, Cookie(f.Header.Get("Cookie"), p.name)...)
 		case keyHeader:
 			b = append(b, f.Header.Get(p.name)...)
 		}
@@ -149,9 +155,9 @@ func (k *Key) append(b []byte, f *Facts) []byte {
 	return b
 }
 
-// argument is the first value of a query's argument, as sent: nginx does not
+// Argument is the first value of a query's argument, as sent: nginx does not
 // unescape it either. Its name is found whatever its case, as there.
-func argument(query, name string) string {
+func Argument(query, name string) string {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
@@ -162,8 +168,8 @@ func argument(query, name string) string {
 	return ""
 }
 
-// cookie is the first value of a cookie in a Cookie header, without quotes.
-func cookie(header, name string) string {
+// Cookie is the first value of a cookie in a Cookie header, without quotes.
+func Cookie(header, name string) string {
 	for header != "" {
 		var pair string
 		pair, header, _ = strings.Cut(header, ";")

@@ -1,10 +1,10 @@
-package main
+package balance
 
 import "time"
 
 // Budget bounds retries to a share of the requests, so that an outage is not
 // made worse by those who try twice: each request earns Ratio of a retry, kept
-// for ten seconds at most, and PerSecond come on top. Splitter guards it.
+// for ten seconds at most, and PerSecond come on top. It is not safe for concurrent use.
 //
 // Source: Finagle's RetryBudget (ttl 10 s, minRetriesPerSec 10, percentCanRetry 20 %).
 type Budget struct {
@@ -31,12 +31,14 @@ func (b *Budget) advance(now time.Duration) {
 	b.last = now
 }
 
-func (b *Budget) deposit(now time.Duration) {
+// Deposit is told of a request: not of a retry.
+func (b *Budget) Deposit(now time.Duration) {
 	b.advance(now)
 	b.earned += b.Ratio
 }
 
-func (b *Budget) withdraw(now time.Duration) bool {
+// Withdraw takes a retry, or is false if there is none left.
+func (b *Budget) Withdraw(now time.Duration) bool {
 	b.advance(now)
 	switch {
 	case b.earned >= 1:
