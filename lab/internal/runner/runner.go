@@ -3,6 +3,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,9 @@ type Runner struct {
 	Root     string
 	Lab      check.Lab
 	Instance string
-	Bench    bool // the stack is that of the lab's comparison, not the lab itself
-	Owned    bool // the stack belongs to this process, as a test's does
+	Bench    bool   // the stack is that of the lab's comparison, not the lab itself
+	Owned    bool   // the stack belongs to this process, as a test's does
+	Foreign  string // the compose project of a stack that somebody else started and ends; "" is the lab's own
 	Progress stack.Progress
 
 	lock *stack.Lock
@@ -57,7 +59,7 @@ func (r *Runner) Source(variant string) compose.Source {
 }
 
 // Project is the stack's compose project name.
-func (r *Runner) Project() string { return r.Source("").Project() }
+func (r *Runner) Project() string { return cmp.Or(r.Foreign, r.Source("").Project()) }
 
 // Load reads and lints the lab's compose project.
 func (r *Runner) Load(ctx context.Context, variant string, env map[string]string) (*compose.Project, error) {
@@ -68,24 +70,29 @@ func (r *Runner) Load(ctx context.Context, variant string, env map[string]string
 	return p, p.Lint()
 }
 
-// Up makes the images that are missing and brings the lab up, in a variant or unbroken.
-func (r *Runner) Up(ctx context.Context, variant string) (*compose.Project, error) {
+// Prepare makes the images that are missing, and loads the lab as it can then be started. The environment names the images that
+// stand in for others: it must be set where somebody else loads the lab's file.
+func (r *Runner) Prepare(ctx context.Context, variant string) (*compose.Project, map[string]string, error) {
 	p, err := r.Load(ctx, variant, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	needs, err := r.Images.Needs(ctx, p.Project)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	env, err := r.Images.Ensure(ctx, needs)
+	if err == nil && len(env) > 0 {
+		p, err = r.Load(ctx, variant, env)
+	}
+	return p, env, err
+}
+
+// Up makes the images that are missing and brings the lab up, in a variant or unbroken.
+func (r *Runner) Up(ctx context.Context, variant string) (*compose.Project, error) {
+	p, _, err := r.Prepare(ctx, variant)
 	if err != nil {
 		return nil, err
-	}
-	if len(env) > 0 {
-		if p, err = r.Load(ctx, variant, env); err != nil {
-			return nil, err
-		}
 	}
 	return p, r.Engine.Up(ctx, p, stack.UpOptions{Owned: r.Owned, Progress: r.Progress})
 }
