@@ -128,11 +128,9 @@ func (r *Runner) nameFlag() string {
 
 // VerifyOptions choose what a verify does.
 type VerifyOptions struct {
-	Variant string // what the running stack is
-	Claims  []string
-	Seed    uint64
-	Started func(check.Claim)
-	Decided func(check.ClaimReport)
+	check.Options        // but for Engine, which the runner knows
+	Variant       string // what the running stack is
+	Seed          uint64
 }
 
 // Record is where a run was recorded.
@@ -154,9 +152,8 @@ func (r *Runner) Verify(ctx context.Context, o VerifyOptions) (check.Report, Rec
 	begun := time.Now()
 	s := check.NewStack(r.Driver(kept.Dir), o.Seed)
 	s.Instance, s.Variant = r.Instance, o.Variant
-	rep := check.Run(ctx, r.Lab, s, check.Options{
-		Claims: o.Claims, Engine: r.Engine.Describe(), Started: o.Started, Decided: o.Decided,
-	})
+	o.Engine = r.Engine.Describe()
+	rep := check.Run(ctx, r.Lab, s, o.Options)
 	if ctx.Err() != nil {
 		return rep, kept, context.Cause(ctx)
 	}
@@ -200,12 +197,10 @@ func (r *Runner) keep(ctx context.Context, rec *record.Run, rep check.Report, be
 	return errors.Join(errs...)
 }
 
-// TestOptions choose what a test does.
+// TestOptions choose what a test does. Claims and Variant are the test's own.
 type TestOptions struct {
-	Seed    uint64
-	Begun   func(variant string)
-	Started func(check.Claim)
-	Decided func(check.ClaimReport)
+	VerifyOptions
+	Begun func(variant string) // the lab itself ("") or a variant is begun with
 }
 
 // Test brings the lab up, verifies it, then every variant, and takes it down: whatever happens, also when ctx ends.
@@ -227,14 +222,13 @@ func (r *Runner) Test(ctx context.Context, o TestOptions) (res report.Test, err 
 	if _, err := r.Up(ctx, ""); err != nil {
 		return res, err
 	}
-	vo := VerifyOptions{Seed: o.Seed, Started: o.Started, Decided: o.Decided}
-	if res.Report, _, err = r.Verify(ctx, vo); err != nil {
+	if res.Report, _, err = r.Verify(ctx, o.VerifyOptions); err != nil {
 		return res, err
 	}
 	verdicts := []check.Verdict{res.Report.Verdict}
 	for _, v := range r.Lab.Variants {
 		tell(v.Name)
-		out, err := r.Variant(ctx, v, vo)
+		out, err := r.Variant(ctx, v, o.VerifyOptions)
 		if err != nil {
 			return res, fmt.Errorf("variant %s: %w", v.Name, err)
 		}
