@@ -105,7 +105,7 @@ var bans = []struct {
 		},
 	},
 	{
-		"docker/compose's library and the docker command's are two thirds of what the tool is compiled from: one package knows them",
+		"docker/compose's library and the docker command's are half of what the tool is compiled from: one package knows them",
 		func(f file) bool {
 			return inAny(f.path, []string{"github.com/docker/compose", "github.com/docker/cli"}) && f.dir != "lab/internal/maker"
 		},

@@ -1,5 +1,5 @@
 // Package maker makes and takes away what a compose project consists of: containers, networks and volumes. It is the only package
-// that knows docker/compose's library and the docker command's, which are two thirds of what the tool is compiled from; what it
+// that knows docker/compose's library and the docker command's, which are half of what the tool is compiled from; what it
 // takes and gives are compose-go's project and the engine's client.
 package maker
 
