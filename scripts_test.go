@@ -175,7 +175,7 @@ func TestBuildTellsHowFar(t *testing.T) {
 		{"built", "echo a >&2; echo b.org/c >&2; echo '#!/bin/sh' > $out; echo 'echo the tool' >> $out; chmod +x $out",
 			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|the tool", 0},
 		{"broken", "echo a >&2; echo '# distlab/lab' >&2; echo 'lab/main.go:1:1: no' >&2; exit 1",
-			"lab: building the tool; the first time takes minutes|# distlab/lab|lab/main.go:1:1: no", 3},
+			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|# distlab/lab|lab/main.go:1:1: no", 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
