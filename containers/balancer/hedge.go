@@ -112,9 +112,9 @@ func (c *cancelling) Close() error {
 
 // Beside chooses a second replica for a request that is under way at the first.
 func (p *Pool) Beside(c Choice, f *balance.Facts) (Choice, bool) {
-	now := clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.clock()
 	p.prepare(now)
 	if p.next(&c, f, now) != nil {
 		return c, false

@@ -35,7 +35,8 @@ type Replica struct {
 	failures int           // in a row
 	ejected  time.Duration // until then it is out for its failures
 	times    int           // that it was ejected, less what time has forgiven
-	since    time.Duration // it takes part since then; 0: it does not
+	in       bool          // it takes part
+	since    time.Duration // and has since then
 	first    bool          // it was there at the start: no slow start
 }
 
@@ -54,6 +55,7 @@ type Pool struct {
 	Metrics   *Metrics // nil: nobody counts
 
 	mu       sync.Mutex
+	began    time.Time  // of the clock
 	replicas []*Replica // members, in the order of their naming
 	peers    *balance.Peers
 	waiting  []chan struct{} // first come, first served
@@ -85,16 +87,17 @@ type Choice struct {
 	peers    *balance.Peers
 }
 
-var epoch = time.Now()
-
 // clock never goes back, and is not 0: that is "never" here.
-func clock() time.Duration { return time.Since(epoch) + time.Second }
+func (p *Pool) clock() time.Duration { return time.Since(p.began) + time.Second }
 
 // Set says which replicas there are. Those of the same address keep what is known of them and what is in flight. Those
 // that are not named any more get nothing new.
 func (p *Pool) Set(members []Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
 	list := make([]*Replica, 0, len(members))
 	for _, m := range members {
 		i := slices.IndexFunc(p.replicas, func(r *Replica) bool { return r.Addr == m.Addr })
@@ -134,13 +137,13 @@ func (p *Pool) prepare(now time.Duration) {
 	for _, r := range p.replicas {
 		switch usable := p.usable(r, now); {
 		case !usable:
-			r.since = 0
-		case r.since == 0 && r.first:
-			r.since, r.first = now-p.SlowStart, false
-		case r.since == 0:
-			r.since = now
+			r.in = false
+		case !r.in && r.first:
+			r.in, r.since, r.first = true, now-p.SlowStart, false
+		case !r.in:
+			r.in, r.since = true, now
 		}
-		slow = slow || r.since > 0 && now-r.since < p.SlowStart
+		slow = slow || p.part(r, now) < 1
 	}
 	anew := p.peers == nil
 	for _, r := range p.replicas {
@@ -150,7 +153,7 @@ func (p *Pool) prepare(now time.Duration) {
 		}
 		anew = anew || r.peer.Weight != weight
 		r.peer.Weight, r.peer.MaxConns = weight, r.MaxConns
-		r.peer.Down, r.peer.Unhealthy = r.Drain, r.since == 0
+		r.peer.Down, r.peer.Unhealthy = r.Drain, !r.in
 	}
 	if anew {
 		list := make([]*balance.Peer, len(p.replicas))
@@ -163,7 +166,7 @@ func (p *Pool) prepare(now time.Duration) {
 
 // part is the share of its weight that a replica has by now, from a tenth on.
 func (p *Pool) part(r *Replica, now time.Duration) float64 {
-	if p.SlowStart <= 0 || r.since == 0 {
+	if p.SlowStart <= 0 || !r.in {
 		return 1
 	}
 	return min(1, 0.1+0.9*float64(now-r.since)/float64(p.SlowStart))
@@ -172,9 +175,9 @@ func (p *Pool) part(r *Replica, now time.Duration) float64 {
 // Choose takes a replica for a request. sticky is the address that the client's cookie names, or "". errFull says that
 // it may wait: see Wait.
 func (p *Pool) Choose(f *balance.Facts, sticky string) (c Choice, err error) {
-	now := clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.clock()
 	p.Budget.Deposit(now)
 	p.prepare(now)
 	if sticky != "" {
@@ -197,7 +200,7 @@ func (p *Pool) next(c *Choice, f *balance.Facts, now time.Duration) error {
 	}
 	usable, full := 0, 0
 	for i, r := range p.replicas {
-		if r.since > 0 {
+		if r.in {
 			usable++
 			if r.MaxConns > 0 && r.peer.Conns() >= r.MaxConns && !c.pick.HasTried(i) {
 				full++
@@ -257,7 +260,7 @@ func (p *Pool) bound() {
 	}
 	inFlight, weights := 1, 0
 	for _, r := range p.replicas {
-		if r.since > 0 {
+		if r.in {
 			inFlight += r.peer.Conns()
 			weights += r.Weight
 		}
@@ -299,7 +302,7 @@ func (p *Pool) least(k *balance.Pick, now time.Duration) int {
 	if len(left) > 0 {
 		other := draw()
 		a, b := p.peers.Peer(best), p.peers.Peer(other)
-		if (b.Conns()+1)*a.Weight < (a.Conns()+1)*b.Weight {
+		if b.Conns()*a.Weight < a.Conns()*b.Weight {
 			best = other
 		}
 	}
@@ -311,9 +314,9 @@ func (p *Pool) least(k *balance.Pick, now time.Duration) int {
 // false, and the choice as it was, if there is no other or the budget is used up. sent is whether the one that failed may
 // have seen the request: one that has not is no more work for anybody, and costs the budget nothing (gRFC A6).
 func (p *Pool) Again(c *Choice, f *balance.Facts, sent bool) bool {
-	now := clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.clock()
 	p.prepare(now)
 	next := *c
 	if p.next(&next, f, now) != nil {
@@ -342,7 +345,7 @@ const (
 func (p *Pool) Done(r *Replica, o Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done(r, o, clock())
+	p.done(r, o, p.clock())
 	p.wake()
 }
 
@@ -388,7 +391,7 @@ func (p *Pool) Health(r *Replica, ok bool) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	changed = !r.checked || r.healthy != ok
-	none := !slices.ContainsFunc(p.replicas, func(r *Replica) bool { return p.usable(r, clock()) })
+	none := !slices.ContainsFunc(p.replicas, func(r *Replica) bool { return p.usable(r, p.clock()) })
 	r.checked, r.healthy = true, ok
 	if ok && none {
 		r.ejected, r.first = 0, true // the only one there is: it gets all there is at once
@@ -406,9 +409,9 @@ func (p *Pool) Replicas() []*Replica {
 
 // Usable is how many of how many take part now.
 func (p *Pool) Usable() (usable, all int) {
-	now := clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.clock()
 	for _, r := range p.replicas {
 		if p.usable(r, now) {
 			usable++
@@ -479,23 +482,23 @@ type State struct {
 
 // States are the members' states.
 func (p *Pool) States() []State {
-	now := clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.clock()
 	p.prepare(now)
 	total := 0
 	for _, r := range p.replicas {
-		if r.since > 0 {
+		if r.in {
 			total += r.peer.Weight
 		}
 	}
 	list := make([]State, len(p.replicas))
 	for i, r := range p.replicas {
 		s := State{
-			Addr: r.Addr, Weight: r.Weight, Up: r.since > 0, Checked: r.checked, Healthy: r.healthy,
+			Addr: r.Addr, Weight: r.Weight, Up: r.in, Checked: r.checked, Healthy: r.healthy,
 			Failures: r.failures, Ejects: r.times, InFlight: r.peer.Conns(), Why: "up",
 		}
-		if r.since > 0 {
+		if r.in {
 			s.Share = float64(r.peer.Weight) / float64(max(total, 1))
 		}
 		switch {
