@@ -115,6 +115,12 @@ var bans = []struct {
 		},
 	},
 	{
+		"docker/compose's library and the docker command's are half of what the tool is compiled from: one package knows them",
+		func(f file) bool {
+			return inAny(f.path, []string{"github.com/docker/compose", "github.com/docker/cli"}) && f.dir != "lab/internal/maker"
+		},
+	},
+	{
 		"the verbs are the top of the tool: only main and tests are above them",
 		func(f file) bool { return !f.test && f.path == module+"lab/internal/cli" && f.dir != "lab" },
 	},
@@ -234,6 +240,8 @@ func TestBans(t *testing.T) {
 		{file{"labs/sidecar/tls", false, "distlab/labs/sidecar/topz"}, "a lab is written"},
 		{file{"lab/internal/runner", false, "distlab/labs"}, "lab/internal works"},
 		{file{"lab/internal/runner", false, "distlab/lab/internal/cli"}, "the verbs are"},
+		{file{"lab/internal/stack", true, "github.com/docker/compose/v5/pkg/api"}, "docker/compose's library"},
+		{file{"lab/internal/cli", false, "github.com/docker/cli/cli/config"}, "docker/compose's library"},
 		{file{"lab/check", false, "testing"}, "testing is for tests"},
 		{file{"lab/internal/stack", false, "github.com/google/go-cmp/cmp"}, "this library is for tests"},
 
@@ -248,6 +256,7 @@ func TestBans(t *testing.T) {
 		{file{"lab", false, "distlab/labs"}, ""},
 		{file{"lab", false, "distlab/lab/internal/cli"}, ""},
 		{file{"lab/internal/e2e", true, "distlab/lab/internal/cli"}, ""},
+		{file{"lab/internal/maker", false, "github.com/docker/compose/v5/pkg/compose"}, ""},
 		{file{"lab/labtest", false, "testing"}, ""},
 		{file{"lab/laboratory", false, "testing/fstest"}, ""},
 		{file{"labs", false, "distlab/labs/sidecar/tls"}, ""},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,7 +42,7 @@ func newWrapper(t *testing.T, stale bool) wrapper {
 	}
 	b.write("scripts/setup", "#!/bin/sh\necho setup: $*; [ \"$SETUP_FAILS\" != \"$1\" ]\n")
 	for _, name := range []string{
-		"bash", "sh", "env", "find", "cat", "cp", "mv", "mkdir", "touch", "readlink", "dirname", "flock", "sleep",
+		"bash", "sh", "env", "find", "cat", "cp", "mv", "wc", "mkdir", "touch", "readlink", "dirname", "flock", "sleep",
 	} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -162,5 +163,33 @@ func TestInterruptedWrapper(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != 130 || out.String() != "lab: interrupted\n" {
 			t.Errorf("%v: exit code %d, %q", s, code, out)
 		}
+	}
+}
+
+// TestBuildTellsHowFar: the compiler's packages are counted, what else it says is passed on, and its failure is the command's.
+func TestBuildTellsHowFar(t *testing.T) {
+	for _, c := range []struct {
+		name, builds, want string
+		code               int
+	}{
+		{"built", "echo a >&2; echo b.org/c >&2; echo '#!/bin/sh' > $out; echo 'echo the tool' >> $out; chmod +x $out",
+			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|the tool", 0},
+		{"broken", "echo a >&2; echo '# distlab/lab' >&2; echo 'lab/main.go:1:1: no' >&2; exit 1",
+			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|# distlab/lab|lab/main.go:1:1: no", 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newWrapper(t, true)
+			b.replace("/usr/local/go/bin", "/nowhere")
+			b.stub("chmod", "exec /bin/chmod \"$@\"")
+			b.stub("go", "case $1 in list) echo a; echo b.org/c; echo d; exit;; esac\nout="+b.clone+"/.lab/bin/lab.next\n"+c.builds)
+			cmd, out := b.command(nil, "explain", "x")
+			err := cmd.Run()
+			got := strings.ReplaceAll(strings.TrimSpace(out.String()), "\n", "|")
+			got = regexp.MustCompile(`\d+ s\b`).ReplaceAllString(got, "T s")
+			if got != c.want || cmd.ProcessState.ExitCode() != c.code {
+				t.Errorf("exit code %d, %v: %q, want %d, %q", cmd.ProcessState.ExitCode(), err, got, c.code, c.want)
+			}
+		})
 	}
 }

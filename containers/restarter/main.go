@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,13 +35,21 @@ type config struct {
 	daemon.Config
 }
 
+// Check finds settings that make no sense together.
+func (cfg config) Check() error {
+	switch {
+	case len(cfg.Target) == 0:
+		return errors.New("TARGET_PROCESS names nothing: the name of the server's process")
+	case cfg.BackoffMax < cfg.Backoff:
+		return fmt.Errorf("BACKOFF_MAX %v is less than BACKOFF %v: it is the most that this is doubled to", cfg.BackoffMax, cfg.Backoff)
+	}
+	return nil
+}
+
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	switches := make(chan os.Signal, 1)
 	signal.Notify(switches, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(switches)
-	if len(cfg.Target) == 0 {
-		return errors.New("TARGET_PROCESS names nothing")
-	}
 	r := &Restarter{
 		Probe:  (&Probe{URL: cfg.URL.String(), Timeout: cfg.Timeout, Silence: cfg.NoAnswer == "failure"}).Ask,
 		Target: &Namespace{Names: cfg.Target},

@@ -77,25 +77,29 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	}
 }
 
+// Check finds settings that contradict each other.
+func (cfg config) Check() error {
+	if !strings.HasPrefix(cfg.RedisAddr, "/") {
+		if _, _, err := net.SplitHostPort(cfg.RedisAddr); err != nil {
+			return fmt.Errorf("REDIS_ADDR: %w: host:port, or the path of a socket", err)
+		}
+	}
+	if !cfg.RedisTLS && cfg.RedisCAPath+cfg.RedisCertPath+cfg.RedisKeyPath+cfg.RedisTLSName != "" {
+		return errors.New("settings of TLS are given, and REDIS_TLS is false: the password would cross in the clear; set it, or none of them")
+	}
+	return nil
+}
+
 // server is the Redis of the settings. Files are read now, so that a wrong path is a failure at the start.
 func (cfg config) server() (*Server, error) {
 	s := &Server{
 		Addr: cfg.RedisAddr, Username: cfg.RedisUsername, Password: cfg.RedisPassword,
 		Timeout: cfg.Timeout, Name: newName(),
 	}
-	host := ""
-	if !strings.HasPrefix(s.Addr, "/") {
-		var err error
-		if host, _, err = net.SplitHostPort(s.Addr); err != nil {
-			return nil, fmt.Errorf("REDIS_ADDR: %w", err)
-		}
-	}
 	if !cfg.RedisTLS {
-		if cfg.RedisCAPath+cfg.RedisCertPath+cfg.RedisKeyPath+cfg.RedisTLSName != "" {
-			return nil, errors.New("settings of TLS are given, and REDIS_TLS is false: the password would cross in the clear")
-		}
 		return s, nil
 	}
+	host, _, _ := net.SplitHostPort(s.Addr) // a socket has none
 	s.TLS = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	if cfg.RedisTLSName != "" {
 		s.TLS.ServerName = cfg.RedisTLSName

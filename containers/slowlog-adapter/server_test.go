@@ -118,7 +118,11 @@ func TestSettingsOfTLS(t *testing.T) {
 		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCAPath: keyPath}, "REDIS_CA_PATH: " + keyPath + ": PEM block 1 is a PRIVATE KEY"},
 		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCertPath: certPath}, "REDIS_CERT_PATH and REDIS_KEY_PATH: one without the other"},
 	} {
-		if _, err := tt.cfg.server(); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+		err := tt.cfg.Check() // as the daemon does it
+		if err == nil {
+			_, err = tt.cfg.server()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.cfg, err, tt.want)
 		}
 	}

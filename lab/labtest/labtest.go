@@ -2,6 +2,9 @@
 //
 //	func TestLab(t *testing.T) { labtest.Run(t, tls.Lab) }
 //
+// A stack that is started in another way, as by testcontainers-go's compose module, is verified by [Verify]; the package example shows
+// the whole of it.
+//
 // Every claim is a subtest, claim/ID, and so is every variant, variant/NAME, which passes when the claims that the
 // variant must break fail and those that it must keep pass. A missing Docker is a failure, never a skip; `go test -short` leaves labs out.
 package labtest
@@ -12,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +30,29 @@ import (
 	"distlab/lab/internal/stack"
 )
 
+// Prepare makes the images that a lab needs, and gives what another program must have to start it: its compose file, and the
+// environment that names the images which stand in for others where no registry answers.
+func Prepare(t *testing.T, lab check.Lab) (file string, env map[string]string) {
+	t.Helper()
+	r := newRunner(t.Context(), t, lab)
+	_, env, err := r.Prepare(t.Context(), "")
+	must(t, err)
+	return r.Source("").Files()[0], env
+}
+
+// Verify decides a lab's claims on a stack that somebody else has started from its compose file, and will take away: project is its
+// name for docker compose. Every claim is a subtest, as with [Run]. The stack must be healthy; it is the claims' alone meanwhile.
+func Verify(t *testing.T, lab check.Lab, project string) {
+	t.Helper()
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, seed := newRunner(ctx, t, lab), newSeed(t)
+	r.Foreign, r.Instance, r.Owned = project, "", false
+	must(t, r.Lock(ctx, "go test"))
+	defer r.Unlock()
+	verify(ctx, t, r, seed)
+}
+
 // SeedVariable sets the seed, in place of a new one for each run.
 const SeedVariable = "DISTLAB_SEED"
 
@@ -38,7 +65,7 @@ func Run(t *testing.T, lab check.Lab) {
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, seed := newRunner(ctx, t, lab), newSeed(t)
-	t.Logf("instance %s, seed %d (%s=%d repeats it)", r.Instance, seed, SeedVariable, seed)
+	t.Logf("instance %s", r.Instance)
 	must(t, r.Lock(ctx, "go test"))
 	t.Cleanup(func() {
 		clean, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -50,16 +77,7 @@ func Run(t *testing.T, lab check.Lab) {
 	})
 	_, err := r.Up(ctx, "")
 	must(t, err)
-	o := runner.VerifyOptions{Seed: seed}
-	rep, kept, err := r.Verify(ctx, o)
-	must(t, err)
-	t.Logf("record: %s", kept.Dir)
-	if kept.Err != nil {
-		t.Logf("the record is not whole: %v", kept.Err)
-	}
-	for _, c := range rep.Claims {
-		t.Run("claim/"+c.ID, func(t *testing.T) { judge(t, c) })
-	}
+	o := verify(ctx, t, r, seed)
 	for _, v := range lab.Variants {
 		t.Run("variant/"+v.Name, func(t *testing.T) {
 			out, err := r.Variant(ctx, v, o)
@@ -70,6 +88,22 @@ func Run(t *testing.T, lab check.Lab) {
 			logText(t, out.Report)
 		})
 	}
+}
+
+// verify decides the claims of a running stack.
+func verify(ctx context.Context, t *testing.T, r *runner.Runner, seed uint64) runner.VerifyOptions {
+	t.Helper()
+	o := runner.VerifyOptions{Seed: seed}
+	rep, kept, err := r.Verify(ctx, o)
+	must(t, err)
+	t.Logf("seed %d (%s=%d repeats it), record: %s", seed, SeedVariable, seed, kept.Dir)
+	if kept.Err != nil {
+		t.Logf("the record is not whole: %v", kept.Err)
+	}
+	for _, c := range rep.Claims {
+		t.Run("claim/"+c.ID, func(t *testing.T) { judge(t, c) })
+	}
+	return o
 }
 
 func judge(t *testing.T, c check.ClaimReport) {
@@ -108,21 +142,18 @@ func newRunner(ctx context.Context, t *testing.T, lab check.Lab) *runner.Runner 
 	}
 }
 
+// findRoot is the clone that the labs' files and the containers' sources are in: DISTLAB_ROOT, or where this package was compiled
+// from. The present folder is no guide: it may be another module's, whose tests use ours.
 func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
+	if dir := os.Getenv("DISTLAB_ROOT"); dir != "" {
+		return dir, nil
 	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", hint.New("no go.mod here or above", "run it inside the clone")
-		}
-		dir = parent
+	_, file, _, _ := runtime.Caller(0)
+	dir := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	if _, err := os.Stat(filepath.Join(dir, "containers")); err != nil {
+		return "", hint.New("no clone of distlab at "+dir, "set DISTLAB_ROOT to its folder")
 	}
+	return dir, nil
 }
 
 func newSeed(t *testing.T) uint64 {

@@ -6,7 +6,8 @@
 // knowing which it is:
 //
 //   - Settings come from the environment. Bad ones are reported all at once,
-//     one line each, and the program exits 2.
+//     one line each, and the program exits 2. So do settings that contradict
+//     each other: the config struct's Check says so, where it has one.
 //   - The admin port (ADMIN_ADDR) answers /livez, /readyz, /metrics and, where
 //     there is something to say, /status.
 //   - SIGTERM and SIGINT: unready, stop accepting, drain until DRAIN_TIMEOUT,
@@ -109,6 +110,10 @@ func Main[C any](p Program[C], args []string) int { return newProgram(p).main(ar
 // hasConfig is what embedding Config gives to a config struct.
 type hasConfig interface{ daemonConfig() Config }
 
+// checked is a config struct that knows which of its settings go together. Check
+// looks at nothing but them: a file that is not there is a failure of the start.
+type checked interface{ Check() error }
+
 func newProgram[C any](p Program[C]) *program {
 	if _, ok := any(*new(C)).(hasConfig); !ok {
 		panic(fmt.Sprintf("daemon: %s does not embed daemon.Config", reflect.TypeFor[C]()))
@@ -122,6 +127,11 @@ func newProgram[C any](p Program[C]) *program {
 			var cfg C
 			if err := env.Load(&cfg, lookup); err != nil {
 				return Config{}, nil, err
+			}
+			if c, ok := any(cfg).(checked); ok {
+				if err := c.Check(); err != nil {
+					return Config{}, nil, err
+				}
 			}
 			run := func(ctx context.Context, proc *Process) error { return p.Run(ctx, cfg, proc) }
 			return any(cfg).(hasConfig).daemonConfig(), run, nil

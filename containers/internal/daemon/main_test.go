@@ -34,6 +34,14 @@ type testConfig struct {
 	Config
 }
 
+// Check knows one combination that makes no sense.
+func (c testConfig) Check() error {
+	if c.Linger == 13 && c.DrainTimeout == 0 {
+		return errors.New("LINGER 13 lasts longer than DRAIN_TIMEOUT 0s: give it more")
+	}
+	return nil
+}
+
 // programs are the Run functions that a daemon may have, good and bad.
 var programs = map[string]func(ctx context.Context, cfg testConfig, p *Process) error{
 	"http":  runHTTP,

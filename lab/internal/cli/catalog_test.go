@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"distlab/labs"
+
+	"distlab/lab/internal/public"
 )
 
 // TestEveryLab lists and explains the labs that there are, in all forms.
@@ -28,7 +30,7 @@ func TestEveryLab(t *testing.T) {
 	list := run(t, "list")
 	for _, l := range labs.Catalog {
 		t.Run(l.Name, func(t *testing.T) {
-			var e explainJSON
+			var e public.Explained
 			if err := json.Unmarshal([]byte(run(t, "explain", l.Name, "-o", "json")), &e); err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,9 @@ type app struct {
 	live   bool // standard error is a terminal that can redraw
 	color  bool // standard output may be coloured
 	width  int  // of the terminal that standard output is; 0 where it is none
-	engine *stack.Engine
+
+	connecting sync.Mutex // several labs at a time want the engine
+	engine     *stack.Engine
 }
 
 // Main runs the command for a catalog of labs and gives the exit code.
@@ -260,6 +263,8 @@ func isClone(dir string) bool {
 
 // connect finds the engine, and puts right what ended commands left: faults first, then stacks that nobody owns.
 func (a *app) connect(ctx context.Context) (*stack.Engine, error) {
+	a.connecting.Lock()
+	defer a.connecting.Unlock()
 	if a.engine != nil {
 		return a.engine, nil
 	}

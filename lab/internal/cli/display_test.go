@@ -14,6 +14,8 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
+
+	"distlab/lab/internal/markdown"
 )
 
 // screen is a terminal as far as our display uses one: lines, up, erase.
@@ -234,7 +236,7 @@ func TestExplainOnTerminal(t *testing.T) {
 				t.Errorf("escape codes: %v, want %v:\n%s", got, c.escape, text)
 			}
 			for line := range strings.Lines(text) {
-				if n := visible(strings.TrimRight(line, "\r\n")); n > 60 {
+				if n := markdown.Width(strings.TrimRight(line, "\r\n")); n > 60 {
 					t.Errorf("%d columns: %s", n, line)
 				}
 			}

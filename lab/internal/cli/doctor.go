@@ -173,7 +173,7 @@ func (a *app) findingsText(list []finding) {
 	for _, f := range list {
 		mark := marks[f.Status]
 		if a.color {
-			mark = colors[f.Status] + mark + plainly
+			mark = colors[f.Status] + mark + "\x1b[0m"
 		}
 		fmt.Fprintf(a.stdout, "%s %-*s  %s\n", mark, width, f.ID, strings.ReplaceAll(f.Fact, "\n", "\n"+indent))
 		if f.Remedy != "" {

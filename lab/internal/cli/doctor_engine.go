@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
@@ -274,7 +273,7 @@ func (d *doctor) subnets(ctx context.Context) finding {
 	docker := d.engine.Docker
 	name := fmt.Sprintf("%s-%d", trial, os.Getpid())
 	made, err := docker.NetworkCreate(ctx, name, client.NetworkCreateOptions{Labels: map[string]string{
-		api.ProjectLabel: trial, compose.LabelLab: "doctor", compose.LabelOwner: string(stack.Self()),
+		compose.LabelProject: trial, compose.LabelLab: "doctor", compose.LabelOwner: string(stack.Self()),
 	}})
 	if err != nil {
 		err = stack.Explain(d.engine.Host, err)

@@ -16,44 +16,9 @@ import (
 
 	"distlab/lab/check"
 	"distlab/lab/internal/compose"
+	"distlab/lab/internal/markdown"
+	"distlab/lab/internal/public"
 )
-
-// explainJSON is what `explain -o json` prints. The names are stable.
-type explainJSON struct {
-	Lab       string                `json:"lab"`
-	Title     string                `json:"title"`
-	Pattern   string                `json:"pattern"`
-	Says      string                `json:"says"`
-	Endpoints []explainEndpointJSON `json:"endpoints"`
-	Try       []explainTryJSON      `json:"try"`
-	compose.Graph
-	Claims   []explainClaimJSON   `json:"claims"`
-	Variants []explainVariantJSON `json:"variants"`
-}
-
-type explainEndpointJSON struct {
-	Service string `json:"service"`
-	Port    int    `json:"port"`
-	URL     string `json:"url"` // {address} stands for where the port is published once the lab is up
-	Says    string `json:"says"`
-}
-
-type explainTryJSON struct {
-	Says string `json:"says"`
-	Run  string `json:"run"`
-}
-
-type explainClaimJSON struct {
-	ID   string `json:"id"`
-	Says string `json:"says"`
-}
-
-type explainVariantJSON struct {
-	Name   string   `json:"name"`
-	Says   string   `json:"says"`
-	Breaks []string `json:"breaks"`
-	Keeps  []string `json:"keeps"`
-}
 
 func (a *app) explain() *cobra.Command {
 	var out format
@@ -91,22 +56,22 @@ rendered on a terminal, as Markdown elsewhere. -o mermaid draws the services alo
 	return cmd
 }
 
-func explained(lab check.Lab, p *compose.Project) explainJSON {
-	e := explainJSON{
+func explained(lab check.Lab, p *compose.Project) public.Explained {
+	e := public.Explained{
 		Lab: lab.Name, Title: p.Meta.Title, Pattern: p.Meta.Pattern, Says: p.Meta.Says, Graph: p.Describe(),
-		Endpoints: []explainEndpointJSON{}, Try: []explainTryJSON{}, Claims: []explainClaimJSON{}, Variants: []explainVariantJSON{},
+		Endpoints: []public.Endpoint{}, Try: []public.Command{}, Claims: []public.Claim{}, Variants: []public.Variant{},
 	}
 	for _, x := range p.Meta.Endpoints {
-		e.Endpoints = append(e.Endpoints, explainEndpointJSON(x))
+		e.Endpoints = append(e.Endpoints, public.Endpoint(x))
 	}
 	for _, c := range p.Meta.Try {
-		e.Try = append(e.Try, explainTryJSON(c))
+		e.Try = append(e.Try, public.Command(c))
 	}
 	for _, c := range lab.Claims {
-		e.Claims = append(e.Claims, explainClaimJSON{ID: c.ID, Says: c.Says})
+		e.Claims = append(e.Claims, public.Claim{ID: c.ID, Says: c.Says})
 	}
 	for _, v := range lab.Variants {
-		e.Variants = append(e.Variants, explainVariantJSON{v.Name, v.Says, list(v.Breaks), list(v.Keeps)})
+		e.Variants = append(e.Variants, public.Variant{Name: v.Name, Says: v.Says, Breaks: list(v.Breaks), Keeps: list(v.Keeps)})
 	}
 	return e
 }
@@ -122,7 +87,7 @@ func (a *app) explainText(lab check.Lab, p *compose.Project) error {
 		_, err = io.WriteString(a.stdout, doc)
 		return err
 	}
-	return a.page(renderMarkdown(doc, width, a.color), height)
+	return a.page(markdown.Render(doc, width, a.color), height)
 }
 
 // page shows a text in the person's pager where it is longer than the terminal, and writes it where there is none.

@@ -12,19 +12,8 @@ import (
 	"distlab/lab/check"
 	"distlab/lab/internal/compose"
 	"distlab/lab/internal/images"
+	"distlab/lab/internal/public"
 )
-
-// imageJSON is what `images -o json` prints, a list of it. The names are stable.
-type imageJSON struct {
-	Image     string   `json:"image"`
-	State     string   `json:"state"` // present, to build, to pull, substituted
-	Use       string   `json:"use"`   // what runs in its place, when it is substituted
-	Container string   `json:"container"`
-	Variable  string   `json:"variable"`
-	Recipe    string   `json:"recipe"`
-	Labs      []string `json:"labs"`
-	Detail    string   `json:"detail"`
-}
 
 func (a *app) images() *cobra.Command {
 	var out format
@@ -100,10 +89,10 @@ func (a *app) needs(ctx context.Context, im *images.Images, labs []check.Lab, be
 	return im.Needs(ctx, projects...)
 }
 
-func imagesJSON(needs []images.Need) []imageJSON {
-	list := []imageJSON{}
+func imagesJSON(needs []images.Need) []public.Image {
+	list := []public.Image{}
 	for _, n := range needs {
-		list = append(list, imageJSON{
+		list = append(list, public.Image{
 			Image: n.Ref, State: string(n.State), Use: n.Use, Container: n.Container, Variable: n.Variable, Recipe: n.Recipe,
 			Labs: n.Labs, Detail: n.Detail,
 		})

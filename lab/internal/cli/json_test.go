@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"distlab/lab/internal/images"
+
+	"distlab/lab/internal/public"
 )
 
 // TestNames holds the names in what programs read. They are a promise: a change here breaks somebody's script.
@@ -20,7 +22,7 @@ func TestNames(t *testing.T) {
 	}{
 		{
 			"status",
-			[]statusJSON{{Lab: "sidecar/tls", Endpoints: []endpointJSON{{Service: "pod", Port: 8443}}}},
+			[]public.Stack{{Lab: "sidecar/tls", Endpoints: []public.Address{{Service: "pod", Port: 8443}}}},
 			`[{"lab":"sidecar/tls","instance":"","variant":"","state":"","endpoints":[{"service":"pod","port":8443,"address":"","url":""}]}]`,
 		},
 		{

@@ -11,18 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"distlab/lab/internal/compose"
+	"distlab/lab/internal/public"
 )
-
-// listJSON is what `list -o json` prints, a list of it. The names are stable.
-type listJSON struct {
-	Lab      string   `json:"lab"`
-	Title    string   `json:"title"`
-	Pattern  string   `json:"pattern"`
-	Says     string   `json:"says"`
-	Claims   []string `json:"claims"`
-	Variants []string `json:"variants"`  // that break it
-	StandIns []string `json:"stand_ins"` // the program that people know in our container's place
-}
 
 func (a *app) list() *cobra.Command {
 	var out format
@@ -49,15 +39,15 @@ func (a *app) list() *cobra.Command {
 }
 
 // catalog asks no engine: it is for a person who looks around, perhaps before Docker is there.
-func (a *app) catalog(root string) ([]listJSON, error) {
+func (a *app) catalog(root string) ([]public.Lab, error) {
 	var errs []error
-	list := []listJSON{}
+	list := []public.Lab{}
 	for _, l := range a.labs {
 		m, err := compose.ReadMeta(compose.Source{Root: root, Lab: l.Name})
 		if err != nil {
 			errs = append(errs, err)
 		}
-		e := listJSON{Lab: l.Name, Title: m.Title, Pattern: m.Pattern, Says: m.Says, Claims: []string{}, Variants: []string{}, StandIns: []string{}}
+		e := public.Lab{Lab: l.Name, Title: m.Title, Pattern: m.Pattern, Says: m.Says, Claims: []string{}, Variants: []string{}, StandIns: []string{}}
 		for _, c := range l.Claims {
 			e.Claims = append(e.Claims, c.ID)
 		}
@@ -73,7 +63,7 @@ func (a *app) catalog(root string) ([]listJSON, error) {
 	return list, errors.Join(errs...)
 }
 
-func (a *app) listText(list []listJSON) error {
+func (a *app) listText(list []public.Lab) error {
 	tw := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "LAB\tCLAIMS\tVARIANTS\tSTAND-INS\tTITLE")
 	for _, e := range list {

@@ -9,24 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"distlab/lab/internal/compose"
+	"distlab/lab/internal/public"
 	"distlab/lab/internal/stack"
 )
-
-// statusJSON is what `status -o json` prints, a list of it. The names are stable.
-type statusJSON struct {
-	Lab       string         `json:"lab"`
-	Instance  string         `json:"instance"`
-	Variant   string         `json:"variant"`
-	State     string         `json:"state"`
-	Endpoints []endpointJSON `json:"endpoints"`
-}
-
-type endpointJSON struct {
-	Service string `json:"service"`
-	Port    int    `json:"port"`
-	Address string `json:"address"`
-	URL     string `json:"url"`
-}
 
 func (a *app) status() *cobra.Command {
 	var out format
@@ -44,7 +29,7 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list := []statusJSON{}
+			list := []public.Stack{}
 			for _, o := range stacks {
 				list = append(list, a.statusOf(cmd, o))
 			}
@@ -61,8 +46,8 @@ func (a *app) status() *cobra.Command {
 }
 
 // statusOf adds to a stack's published ports the URLs that its compose file gives them.
-func (a *app) statusOf(cmd *cobra.Command, o stack.Overview) statusJSON {
-	s := statusJSON{Lab: o.Lab, Instance: o.Instance, Variant: o.Variant, State: o.State(), Endpoints: []endpointJSON{}}
+func (a *app) statusOf(cmd *cobra.Command, o stack.Overview) public.Stack {
+	s := public.Stack{Lab: o.Lab, Instance: o.Instance, Variant: o.Variant, State: o.State(), Endpoints: []public.Address{}}
 	urls := map[string]string{}
 	// The clone that it came from may be gone or changed; the ports are known all the same.
 	if p, err := compose.Load(cmd.Context(), compose.Source{Root: o.Root, Lab: o.Lab, Instance: o.Instance}, nil); err == nil {
@@ -72,7 +57,7 @@ func (a *app) statusOf(cmd *cobra.Command, o stack.Overview) statusJSON {
 	}
 	for _, m := range o.Members {
 		for _, p := range m.Ports {
-			s.Endpoints = append(s.Endpoints, endpointJSON{
+			s.Endpoints = append(s.Endpoints, public.Address{
 				Service: m.Service, Port: p.Private, Address: p.Address, URL: urls[fmt.Sprintf("%s:%d", m.Service, p.Private)],
 			})
 		}
@@ -80,7 +65,7 @@ func (a *app) statusOf(cmd *cobra.Command, o stack.Overview) statusJSON {
 	return s
 }
 
-func (a *app) statusText(stacks []stack.Overview, list []statusJSON) error {
+func (a *app) statusText(stacks []stack.Overview, list []public.Stack) error {
 	if len(stacks) == 0 {
 		fmt.Fprintln(a.stderr, typed("nothing is up\nhint: lab list, lab up LAB"))
 		return nil

@@ -94,26 +94,26 @@ func (a *app) testLab(ctx context.Context, lab check.Lab, f verifyFlags, stream 
 	}
 	defer r.Unlock()
 	variant := ""
-	return r.Test(ctx, runner.TestOptions{
-		Seed: f.seed,
-		Begun: func(v string) {
-			d.clear()
-			if variant = v; v != "" && stream {
-				d.line("%s, variant %s", lab.Name, v)
-			} else if stream {
-				d.line("%s", lab.Name)
-			}
-		},
-		Started: func(c check.Claim) { d.set(c.ID, c.Says, false, false) },
-		Decided: func(c check.ClaimReport) {
-			d.clear()
-			what := string(c.Verdict)
-			if v, ok := lab.Variant(variant); ok && c.Verdict == check.Fail && slices.Contains(v.Breaks, c.ID) {
-				what = "broken, as it must be"
-			} else if ok && c.Verdict == check.Pass && slices.Contains(v.Keeps, c.ID) {
-				what = "kept, as it must be"
-			}
-			d.line("  %s: %s (%s)", c.ID, what, fmt.Sprintf("%.1f s", c.Seconds))
-		},
-	})
+	var o runner.TestOptions
+	o.Seed = f.seed
+	o.Begun = func(v string) {
+		d.clear()
+		if variant = v; v != "" && stream {
+			d.line("%s, variant %s", lab.Name, v)
+		} else if stream {
+			d.line("%s", lab.Name)
+		}
+	}
+	o.Started = func(c check.Claim) { d.set(c.ID, c.Says, false, false) }
+	o.Decided = func(c check.ClaimReport) {
+		d.clear()
+		what := string(c.Verdict)
+		if v, ok := lab.Variant(variant); ok && c.Verdict == check.Fail && slices.Contains(v.Breaks, c.ID) {
+			what = "broken, as it must be"
+		} else if ok && c.Verdict == check.Pass && slices.Contains(v.Keeps, c.ID) {
+			what = "kept, as it must be"
+		}
+		d.line("  %s: %s (%s)", c.ID, what, fmt.Sprintf("%.1f s", c.Seconds))
+	}
+	return r.Test(ctx, o)
 }

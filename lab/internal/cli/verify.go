@@ -189,7 +189,7 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 		return rep, err
 	}
 	defer r.Unlock()
-	vo := runner.VerifyOptions{Variant: o.Variant, Claims: f.claims, Seed: f.seed}
+	vo := runner.VerifyOptions{Options: check.Options{Claims: f.claims}, Variant: o.Variant, Seed: f.seed}
 	if f.variant != "" && f.variant != o.Variant {
 		defer func() {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/sirupsen/logrus"
 
 	"distlab/lab/internal/hint"
@@ -32,6 +31,21 @@ const (
 	LabelOwner    = "distlab.owner"    // the process without which it is an orphan; absent on what `lab up` starts
 	LabelSession  = "distlab.session"  // of the owner: what it owns lives as long as it holds a lock
 	LabelExpires  = "distlab.expires"  // RFC 3339; after it, it is an orphan whoever owns it
+)
+
+// Compose's own labels, by which it knows what it made, and the version that they are of. A test of the package maker holds that
+// they are the library's.
+const (
+	LabelProject      = "com.docker.compose.project"
+	LabelService      = "com.docker.compose.service"
+	LabelOneOff       = "com.docker.compose.oneoff"
+	LabelNumber       = "com.docker.compose.container-number"
+	LabelNetwork      = "com.docker.compose.network"
+	LabelDependencies = "com.docker.compose.depends_on"
+	LabelVersion      = "com.docker.compose.version"
+	LabelWorkingDir   = "com.docker.compose.project.working_dir"
+	LabelConfigFiles  = "com.docker.compose.project.config_files"
+	Version           = "" // the library knows its own only in the command
 )
 
 // Prefix begins the compose project name of every stack.
@@ -250,9 +264,9 @@ func (p *Project) Labelled(o Owned) (*types.Project, error) {
 		}
 		// These are compose's own; its command line sets them in the same way, so that it knows the stack.
 		s.CustomLabels = types.Labels{
-			api.ProjectLabel: p.Project.Name, api.ServiceLabel: name, api.OneoffLabel: "False",
-			api.VersionLabel: api.ComposeVersion, api.WorkingDirLabel: p.WorkingDir,
-			api.ConfigFilesLabel: strings.Join(p.ComposeFiles, ","),
+			LabelProject: p.Project.Name, LabelService: name, LabelOneOff: "False",
+			LabelVersion: Version, LabelWorkingDir: p.WorkingDir,
+			LabelConfigFiles: strings.Join(p.ComposeFiles, ","),
 		}
 		return s, nil
 	})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+
+	"distlab/lab/check"
 )
 
 // TestByHand takes something of a lab away behind the tool's back. Status tells, verify decides nothing and says at once what to do,
@@ -19,6 +21,15 @@ func TestByHand(t *testing.T) {
 	remove := func(ctx context.Context, id string) error {
 		_, err := docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
 		return err
+	}
+	pause := func(ctx context.Context, id string) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		// The kernel of a busy machine may not get all of a container frozen in the time that runc has for it.
+		return check.Wait(ctx, "a pause", func(ctx context.Context) error {
+			_, err := docker.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+			return err
+		})
 	}
 	disconnect := func(ctx context.Context, id string) error {
 		_, err := docker.NetworkDisconnect(ctx, network, client.NetworkDisconnectOptions{Container: id, Force: true})
@@ -45,14 +56,8 @@ func TestByHand(t *testing.T) {
 	}{
 		{"app removed", func(ctx context.Context, _, app string) error { return remove(ctx, app) }, "service app"},
 		{"pod removed", func(ctx context.Context, pod, _ string) error { return remove(ctx, pod) }, "service pod"},
-		{"app paused", func(ctx context.Context, _, app string) error {
-			_, err := docker.ContainerPause(ctx, app, client.ContainerPauseOptions{})
-			return err
-		}, "app-1"},
-		{"pod paused", func(ctx context.Context, pod, _ string) error {
-			_, err := docker.ContainerPause(ctx, pod, client.ContainerPauseOptions{})
-			return err
-		}, "pod-1"},
+		{"app paused", func(ctx context.Context, _, app string) error { return pause(ctx, app) }, "app-1"},
+		{"pod paused", func(ctx context.Context, pod, _ string) error { return pause(ctx, pod) }, "pod-1"},
 		{"app stopped", func(ctx context.Context, _, app string) error {
 			_, err := docker.ContainerKill(ctx, app, client.ContainerKillOptions{Signal: "SIGKILL"})
 			return err

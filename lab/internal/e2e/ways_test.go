@@ -2,21 +2,17 @@ package e2e
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	tc "github.com/testcontainers/testcontainers-go/modules/compose"
-
 	"distlab/lab/internal/images"
 )
 
-// The lab runs in two more ways than by `lab up`: under plain `docker compose up` in its folder, and from an
-// integration test, by testcontainers-go. Both get the lab's own compose file, unchanged.
+// The lab runs in two more ways than by `lab up`: under plain `docker compose up` in its folder, and from an integration test, by
+// testcontainers-go, which lab/labtest/example shows. Both get the lab's own compose file, unchanged.
 
 // repository is the clone that this test is part of, with the lab's images made.
 func repository(t *testing.T, w *world) string {
@@ -75,36 +71,5 @@ func TestPlainDockerCompose(t *testing.T) {
 		t.Error("the sidecar does not say its version")
 	}
 	compose("down", "-v")
-	w.gone(project)
-}
-
-func TestTestcontainers(t *testing.T) {
-	w := newWorld(t)
-	root := repository(t, w)
-	const project = "distlab-e2e-testcontainers"
-	t.Cleanup(func() { w.clean(project) })
-	if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil { // its image may be out of reach
-		t.Fatal(err)
-	}
-	stack, err := tc.NewDockerComposeWith(
-		tc.WithStackFiles(filepath.Join(root, "labs", "sidecar", "tls", "compose.yaml")), tc.StackIdentifier(project))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stack.Up(t.Context(), tc.Wait(true)); err != nil {
-		t.Fatal(err)
-	}
-	pod, err := stack.ServiceContainer(t.Context(), "pod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := pod.MappedPort(t.Context(), "8443/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page(t, fmt.Sprintf("127.0.0.1:%d", port.Num()))
-	if err := stack.Down(t.Context(), tc.RemoveVolumes(true)); err != nil {
-		t.Fatal(err)
-	}
 	w.gone(project)
 }

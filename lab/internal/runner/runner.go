@@ -3,6 +3,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,9 @@ type Runner struct {
 	Root     string
 	Lab      check.Lab
 	Instance string
-	Bench    bool // the stack is that of the lab's comparison, not the lab itself
-	Owned    bool // the stack belongs to this process, as a test's does
+	Bench    bool   // the stack is that of the lab's comparison, not the lab itself
+	Owned    bool   // the stack belongs to this process, as a test's does
+	Foreign  string // the compose project of a stack that somebody else started and ends; "" is the lab's own
 	Progress stack.Progress
 
 	lock *stack.Lock
@@ -57,7 +59,7 @@ func (r *Runner) Source(variant string) compose.Source {
 }
 
 // Project is the stack's compose project name.
-func (r *Runner) Project() string { return r.Source("").Project() }
+func (r *Runner) Project() string { return cmp.Or(r.Foreign, r.Source("").Project()) }
 
 // Load reads and lints the lab's compose project.
 func (r *Runner) Load(ctx context.Context, variant string, env map[string]string) (*compose.Project, error) {
@@ -68,24 +70,29 @@ func (r *Runner) Load(ctx context.Context, variant string, env map[string]string
 	return p, p.Lint()
 }
 
-// Up makes the images that are missing and brings the lab up, in a variant or unbroken.
-func (r *Runner) Up(ctx context.Context, variant string) (*compose.Project, error) {
+// Prepare makes the images that are missing, and loads the lab as it can then be started. The environment names the images that
+// stand in for others: it must be set where somebody else loads the lab's file.
+func (r *Runner) Prepare(ctx context.Context, variant string) (*compose.Project, map[string]string, error) {
 	p, err := r.Load(ctx, variant, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	needs, err := r.Images.Needs(ctx, p.Project)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	env, err := r.Images.Ensure(ctx, needs)
+	if err == nil && len(env) > 0 {
+		p, err = r.Load(ctx, variant, env)
+	}
+	return p, env, err
+}
+
+// Up makes the images that are missing and brings the lab up, in a variant or unbroken.
+func (r *Runner) Up(ctx context.Context, variant string) (*compose.Project, error) {
+	p, _, err := r.Prepare(ctx, variant)
 	if err != nil {
 		return nil, err
-	}
-	if len(env) > 0 {
-		if p, err = r.Load(ctx, variant, env); err != nil {
-			return nil, err
-		}
 	}
 	return p, r.Engine.Up(ctx, p, stack.UpOptions{Owned: r.Owned, Progress: r.Progress})
 }
@@ -121,11 +128,9 @@ func (r *Runner) nameFlag() string {
 
 // VerifyOptions choose what a verify does.
 type VerifyOptions struct {
-	Variant string // what the running stack is
-	Claims  []string
-	Seed    uint64
-	Started func(check.Claim)
-	Decided func(check.ClaimReport)
+	check.Options        // but for Engine, which the runner knows
+	Variant       string // what the running stack is
+	Seed          uint64
 }
 
 // Record is where a run was recorded.
@@ -147,9 +152,8 @@ func (r *Runner) Verify(ctx context.Context, o VerifyOptions) (check.Report, Rec
 	begun := time.Now()
 	s := check.NewStack(r.Driver(kept.Dir), o.Seed)
 	s.Instance, s.Variant = r.Instance, o.Variant
-	rep := check.Run(ctx, r.Lab, s, check.Options{
-		Claims: o.Claims, Engine: r.Engine.Describe(), Started: o.Started, Decided: o.Decided,
-	})
+	o.Engine = r.Engine.Describe()
+	rep := check.Run(ctx, r.Lab, s, o.Options)
 	if ctx.Err() != nil {
 		return rep, kept, context.Cause(ctx)
 	}
@@ -193,12 +197,10 @@ func (r *Runner) keep(ctx context.Context, rec *record.Run, rep check.Report, be
 	return errors.Join(errs...)
 }
 
-// TestOptions choose what a test does.
+// TestOptions choose what a test does. Claims and Variant are the test's own.
 type TestOptions struct {
-	Seed    uint64
-	Begun   func(variant string)
-	Started func(check.Claim)
-	Decided func(check.ClaimReport)
+	VerifyOptions
+	Begun func(variant string) // the lab itself ("") or a variant is begun with
 }
 
 // Test brings the lab up, verifies it, then every variant, and takes it down: whatever happens, also when ctx ends.
@@ -220,14 +222,13 @@ func (r *Runner) Test(ctx context.Context, o TestOptions) (res report.Test, err 
 	if _, err := r.Up(ctx, ""); err != nil {
 		return res, err
 	}
-	vo := VerifyOptions{Seed: o.Seed, Started: o.Started, Decided: o.Decided}
-	if res.Report, _, err = r.Verify(ctx, vo); err != nil {
+	if res.Report, _, err = r.Verify(ctx, o.VerifyOptions); err != nil {
 		return res, err
 	}
 	verdicts := []check.Verdict{res.Report.Verdict}
 	for _, v := range r.Lab.Variants {
 		tell(v.Name)
-		out, err := r.Variant(ctx, v, vo)
+		out, err := r.Variant(ctx, v, o.VerifyOptions)
 		if err != nil {
 			return res, fmt.Errorf("variant %s: %w", v.Name, err)
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
@@ -30,7 +29,7 @@ func (e *Engine) list(ctx context.Context, labels ...string) ([]container.Summar
 		return nil, e.explain(ctx, fmt.Errorf("list containers: %w", err))
 	}
 	slices.SortFunc(res.Items, func(a, b container.Summary) int {
-		if c := strings.Compare(a.Labels[api.ServiceLabel], b.Labels[api.ServiceLabel]); c != 0 {
+		if c := strings.Compare(a.Labels[compose.LabelService], b.Labels[compose.LabelService]); c != 0 {
 			return c
 		}
 		return number(a) - number(b)
@@ -38,10 +37,10 @@ func (e *Engine) list(ctx context.Context, labels ...string) ([]container.Summar
 	return res.Items, nil
 }
 
-func inProject(project string) string { return api.ProjectLabel + "=" + project }
+func inProject(project string) string { return compose.LabelProject + "=" + project }
 
 func number(c container.Summary) int {
-	n, err := strconv.Atoi(c.Labels[api.ContainerNumberLabel])
+	n, err := strconv.Atoi(c.Labels[compose.LabelNumber])
 	if err != nil {
 		return 0
 	}
@@ -56,7 +55,7 @@ func name(c container.Summary) string {
 }
 
 func describe(c container.Summary) check.Container {
-	out := check.Container{ID: c.ID, Name: name(c), Service: c.Labels[api.ServiceLabel], Number: number(c)}
+	out := check.Container{ID: c.ID, Name: name(c), Service: c.Labels[compose.LabelService], Number: number(c)}
 	for _, p := range c.Ports {
 		if p.PublicPort != 0 && p.Type == "tcp" {
 			out.Ports = append(out.Ports, check.Port{
@@ -70,11 +69,11 @@ func describe(c container.Summary) check.Container {
 
 // containers are a project's service containers; one-off ones such as probes are not among them.
 func (e *Engine) containers(ctx context.Context, project string) ([]container.Summary, error) {
-	all, err := e.list(ctx, inProject(project), api.ServiceLabel)
+	all, err := e.list(ctx, inProject(project), compose.LabelService)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(c container.Summary) bool { return c.Labels[api.OneoffLabel] == "True" }), nil
+	return slices.DeleteFunc(all, func(c container.Summary) bool { return c.Labels[compose.LabelOneOff] == "True" }), nil
 }
 
 func (e *Engine) state(ctx context.Context, id string) (check.State, error) {
@@ -165,14 +164,14 @@ func (o Overview) Name() string {
 
 // Overviews are all stacks of distlab in the engine, by project name.
 func (e *Engine) Overviews(ctx context.Context) ([]Overview, error) {
-	all, err := e.list(ctx, compose.LabelLab, api.ServiceLabel)
+	all, err := e.list(ctx, compose.LabelLab, compose.LabelService)
 	if err != nil {
 		return nil, err
 	}
 	byProject := map[string][]container.Summary{}
 	for _, c := range all {
-		if c.Labels[api.OneoffLabel] != "True" {
-			byProject[c.Labels[api.ProjectLabel]] = append(byProject[c.Labels[api.ProjectLabel]], c)
+		if c.Labels[compose.LabelOneOff] != "True" {
+			byProject[c.Labels[compose.LabelProject]] = append(byProject[c.Labels[compose.LabelProject]], c)
 		}
 	}
 	var out []Overview
@@ -206,7 +205,7 @@ func overview(project string, all []container.Summary) Overview {
 	oneShot := map[string]bool{}
 	for _, c := range all {
 		// "pod:service_started:false,setup:service_completed_successfully:false"
-		for dependency := range strings.SplitSeq(c.Labels[api.DependenciesLabel], ",") {
+		for dependency := range strings.SplitSeq(c.Labels[compose.LabelDependencies], ",") {
 			if part := strings.Split(dependency, ":"); len(part) > 1 && part[1] == types.ServiceConditionCompletedSuccessfully {
 				oneShot[part[0]] = true
 			}
@@ -219,7 +218,7 @@ func overview(project string, all []container.Summary) Overview {
 		}
 		m := Member{
 			Container: describe(c), Status: string(c.State), Health: healthOf(c), Image: c.Image,
-			OneShot: oneShot[c.Labels[api.ServiceLabel]],
+			OneShot: oneShot[c.Labels[compose.LabelService]],
 		}
 		_, _ = fmt.Sscanf(c.Status, "Exited (%d)", &m.ExitCode) // a list has it nowhere else
 		o.Members = append(o.Members, m)

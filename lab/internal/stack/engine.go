@@ -2,25 +2,17 @@
 // away, over docker/compose's own library and the engine's API. It is the [check.Driver] of the checks.
 //
 // What it starts is labelled. A stack of `lab up` belongs to nobody and outlives the process; a stack of `lab test`
-// belongs to its process and expires, and [Reap] removes those whose owner is gone. Faults are written down before
-// they are done, so that [Heal] undoes them even when the process that did them was killed.
+// belongs to its process and expires, and [Engine.Reap] removes those whose owner is gone. Faults are written down before
+// they are done, so that [Engine.Heal] undoes them even when the process that did them was killed.
 package stack
 
 import (
 	"context"
 	"fmt"
-	"io"
-	"strings"
 
-	"github.com/docker/cli/cli/command"
-	"github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/flags"
-	"github.com/docker/compose/v5/pkg/api"
-	"github.com/docker/compose/v5/pkg/compose"
 	"github.com/moby/moby/client"
-	"github.com/sirupsen/logrus"
 
-	"distlab/lab/internal/hint"
+	"distlab/lab/internal/maker"
 )
 
 // Engine is a Docker engine that answers.
@@ -31,7 +23,7 @@ type Engine struct {
 	APIVersion string
 	Arch       string // GOARCH of the engine
 
-	compose api.Compose
+	maker *maker.Maker
 }
 
 // Describe is the engine in a few words, for reports.
@@ -39,11 +31,9 @@ func (e *Engine) Describe() string { return fmt.Sprintf("Docker %s (API %s)", e.
 
 // Connect finds the engine as the docker command would, DOCKER_HOST and contexts included, and asks its version.
 func Connect(ctx context.Context) (*Engine, error) {
-	logrus.SetOutput(io.Discard) // the libraries' warnings; the terminal is ours
-	opts := flags.NewClientOptions()
-	docker, err := command.NewAPIClientFromFlags(opts, config.LoadDefaultConfigFile(io.Discard))
+	docker, err := maker.Client()
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("docker client: %w", err), "DOCKER_HOST or the Docker context is wrong: docker context ls")
+		return nil, err
 	}
 	e := &Engine{Docker: docker, Host: docker.DaemonHost()}
 	ctx, cancel := context.WithTimeoutCause(ctx, engineTimeout, errSilent)
@@ -56,27 +46,6 @@ func Connect(ctx context.Context) (*Engine, error) {
 		return nil, e.explain(ctx, err)
 	}
 	e.Version, e.APIVersion, e.Arch = v.Version, v.APIVersion, v.Arch
-	e.compose, err = newCompose(docker, opts)
+	e.maker, err = maker.New(docker)
 	return e, err
 }
-
-// newCompose is docker/compose over our client. It is made when the engine has answered: its own client ends the
-// process where it cannot be made.
-func newCompose(docker client.APIClient, opts *flags.ClientOptions) (api.Compose, error) {
-	cli, err := command.NewDockerCli(command.WithAPIClient(docker), command.WithCombinedStreams(io.Discard))
-	if err != nil {
-		return nil, fmt.Errorf("compose: %w", err)
-	}
-	if err := cli.Initialize(opts); err != nil {
-		return nil, fmt.Errorf("compose: %w", err)
-	}
-	c, err := compose.NewComposeService(cli,
-		compose.WithStreams(io.Discard, io.Discard, strings.NewReader("")), compose.WithPrompt(refuse))
-	if err != nil {
-		return nil, fmt.Errorf("compose: %w", err)
-	}
-	return c, nil
-}
-
-// refuse answers compose's questions: a volume that differs from the compose file is kept.
-func refuse(string, bool) (bool, error) { return false, nil }

@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/check"
+	"distlab/lab/internal/compose"
 )
 
 // noted is a fault with what is needed to undo it.
@@ -74,7 +74,7 @@ func (e *Engine) note(ctx context.Context, project, id string, a check.Action) (
 		}
 		for _, c := range all {
 			if c.ID == id {
-				n.Replica = replica{project, c.Labels[api.ServiceLabel], number(c)}
+				n.Replica = replica{project, c.Labels[compose.LabelService], number(c)}
 			}
 		}
 	case check.ActDisconnect:
@@ -229,7 +229,7 @@ func (e *Engine) runBack(ctx context.Context, n noted) error {
 func (e *Engine) at(ctx context.Context, r replica) (c container.Summary, there bool, err error) {
 	all, err := e.containers(ctx, r.Project)
 	i := slices.IndexFunc(all, func(c container.Summary) bool {
-		return c.Labels[api.ServiceLabel] == r.Service && number(c) == r.Number
+		return c.Labels[compose.LabelService] == r.Service && number(c) == r.Number
 	})
 	if err != nil || i < 0 {
 		return container.Summary{}, false, err

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -80,7 +79,7 @@ func (d *Driver) PinProbe(ctx context.Context) error {
 
 func (d *Driver) probeLabels() map[string]string {
 	return map[string]string{
-		api.ProjectLabel: d.Project, api.OneoffLabel: "True", api.ServiceLabel: "probe",
+		compose.LabelProject: d.Project, compose.LabelOneOff: "True", compose.LabelService: "probe",
 		compose.LabelLab: "probe", compose.LabelOwner: string(Self()), compose.LabelSession: session(),
 		compose.LabelExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 	}
@@ -113,7 +112,7 @@ func (d *Driver) probeConfig(ctx context.Context, spec check.ProbeSpec) (*contai
 	// Engines before API 1.44 join one network at creation; a lab with more gives the probe its default one.
 	chosen, wanted := "", cmp.Or(spec.Network, "default")
 	for _, n := range res.Items {
-		if n.Labels[api.NetworkLabel] == wanted || n.Name == d.Project+"_"+wanted {
+		if n.Labels[compose.LabelNetwork] == wanted || n.Name == d.Project+"_"+wanted {
 			chosen = n.Name
 		}
 	}

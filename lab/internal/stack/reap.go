@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/internal/compose"
@@ -33,7 +32,7 @@ func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
 	if err != nil {
 		return nil, err
 	}
-	probes, err := e.list(ctx, api.OneoffLabel+"=True", compose.LabelOwner)
+	probes, err := e.list(ctx, compose.LabelOneOff+"=True", compose.LabelOwner)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +59,7 @@ func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
 	}
 	dead := map[string][]string{}
 	for _, c := range probes {
-		project := c.Labels[api.ProjectLabel]
+		project := c.Labels[compose.LabelProject]
 		delete(empty, project)
 		if orphaned(c.Labels[compose.LabelSession], Owner(c.Labels[compose.LabelOwner]), expires(c.Labels), living) != "" {
 			dead[project] = append(dead[project], c.ID)
@@ -108,7 +107,7 @@ func expires(labels map[string]string) time.Time {
 func (e *Engine) emptyProjects(ctx context.Context) (map[string]bool, error) {
 	out := map[string]bool{}
 	add := func(name string, labels map[string]string, made time.Time) {
-		project, labelled := labels[api.ProjectLabel]
+		project, labelled := labels[compose.LabelProject]
 		_, ours := labels[compose.LabelLab]
 		switch {
 		case labelled && ours && time.Since(made) > fresh:

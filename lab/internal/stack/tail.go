@@ -7,10 +7,11 @@ import (
 	"io"
 	"sync"
 
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
+
+	"distlab/lab/internal/compose"
 )
 
 // TailOptions choose which logs Tail writes.
@@ -28,12 +29,12 @@ func (e *Engine) Tail(ctx context.Context, w io.Writer, project string, o TailOp
 	}
 	width := 0
 	for _, c := range all {
-		width = max(width, len(c.Labels[api.ServiceLabel]))
+		width = max(width, len(c.Labels[compose.LabelService]))
 	}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	for _, c := range all {
-		service := c.Labels[api.ServiceLabel]
+		service := c.Labels[compose.LabelService]
 		if o.Service != "" && o.Service != service {
 			continue
 		}

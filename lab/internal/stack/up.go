@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/volume"
@@ -129,17 +128,14 @@ const createTimeout = time.Minute
 func (e *Engine) composeUp(ctx context.Context, p *types.Project) error {
 	create, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
-	err := e.compose.Create(create, p, api.CreateOptions{
-		Services: p.ServiceNames(), RemoveOrphans: true,
-		Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged, QuietPull: true,
-	})
+	err := e.maker.Create(create, p)
 	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return e.compose.Start(ctx, p.Name, api.StartOptions{Project: p, Services: p.ServiceNames()})
+	return e.maker.Start(ctx, p)
 }
 
 // undoUp takes away what an unfinished Up made.
@@ -185,7 +181,7 @@ func (e *Engine) postMortem(p *compose.Project, cause error) error {
 		if err != nil {
 			continue
 		}
-		fmt.Fprintf(&b, "\n  %-14s %s", c.Labels[api.ServiceLabel], sentence(st.Status, st.Health, st.ExitCode, st.OOMKilled))
+		fmt.Fprintf(&b, "\n  %-14s %s", c.Labels[compose.LabelService], sentence(st.Status, st.Health, st.ExitCode, st.OOMKilled))
 		if st.Status == "running" && st.Health != "unhealthy" && st.Health != "starting" || st.Status == "created" {
 			continue
 		}
@@ -229,9 +225,7 @@ func (e *Engine) Down(ctx context.Context, project string, progress Progress) er
 		w := e.watchDown(ctx, project, progress)
 		defer w()
 	}
-	// No project is given: what a stack consists of is read from its labels, so it goes away whole even when the
-	// lab's file has changed or is gone.
-	if err := e.compose.Down(ctx, project, api.DownOptions{RemoveOrphans: true, Volumes: true}); err != nil {
+	if err := e.maker.Down(ctx, project); err != nil {
 		return e.explain(ctx, fmt.Errorf("take %s down: %w", project, err))
 	}
 	if err := e.removeLeftovers(ctx, project); err != nil {
@@ -243,7 +237,7 @@ func (e *Engine) Down(ctx context.Context, project string, progress Progress) er
 
 // removeOneOffs removes probes that are still there: they would keep the network from being removed.
 func (e *Engine) removeOneOffs(ctx context.Context, project string) error {
-	all, err := e.list(ctx, inProject(project), api.OneoffLabel+"=True")
+	all, err := e.list(ctx, inProject(project), compose.LabelOneOff+"=True")
 	if err != nil {
 		return err
 	}
@@ -279,7 +273,7 @@ func (e *Engine) removeLeftovers(ctx context.Context, project string) error {
 // belongings are the networks and volumes of a project, known by its label, or by their name where they have none.
 func (e *Engine) belongings(ctx context.Context, project string) ([]network.Summary, []volume.Volume, error) {
 	mine := func(name string, labels map[string]string) bool {
-		of, labelled := labels[api.ProjectLabel]
+		of, labelled := labels[compose.LabelProject]
 		return of == project || !labelled && compose.ProjectOf(name) == project
 	}
 	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{})

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 
@@ -56,8 +55,8 @@ func (w *watcher) forward(ctx context.Context, changes chan<- events.Message, er
 	for {
 		select {
 		case m := <-src.Messages:
-			if state := told(m); state != "" && m.Actor.Attributes[api.OneoffLabel] != "True" {
-				w.progress(m.Actor.Attributes[api.ServiceLabel], state)
+			if state := told(m); state != "" && m.Actor.Attributes[compose.LabelOneOff] != "True" {
+				w.progress(m.Actor.Attributes[compose.LabelService], state)
 				select {
 				case changes <- m:
 				default: // wait looks at the engine itself; an event only wakes it
@@ -176,7 +175,7 @@ func (w *watcher) settled(ctx context.Context) (bool, error) {
 	up := map[string]bool{}
 	waiting := false
 	for _, c := range all {
-		service := c.Labels[api.ServiceLabel]
+		service := c.Labels[compose.LabelService]
 		if healthOf(c) != "unhealthy" {
 			delete(w.ill, c.ID)
 		}
@@ -232,8 +231,8 @@ func (e *Engine) watchDown(ctx context.Context, project string, progress Progres
 		for {
 			select {
 			case m := <-src.Messages:
-				if state := told(m); state != "" && m.Actor.Attributes[api.OneoffLabel] != "True" {
-					progress(m.Actor.Attributes[api.ServiceLabel], state)
+				if state := told(m); state != "" && m.Actor.Attributes[compose.LabelOneOff] != "True" {
+					progress(m.Actor.Attributes[compose.LabelService], state)
 				}
 			case err := <-src.Err:
 				if !errors.Is(err, context.Canceled) {

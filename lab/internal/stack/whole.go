@@ -9,12 +9,12 @@ import (
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
 	"go.yaml.in/yaml/v4"
 
+	"distlab/lab/internal/compose"
 	"distlab/lab/internal/hint"
 )
 
@@ -56,10 +56,10 @@ func (e *Engine) missing(ctx context.Context, o Overview, all []container.Summar
 	}
 	labelled := map[string]bool{} // what compose made for the stack; what only has its name is none
 	for _, n := range nets {
-		labelled["network "+n.Name] = n.Labels[api.ProjectLabel] == o.Project
+		labelled["network "+n.Name] = n.Labels[compose.LabelProject] == o.Project
 	}
 	for _, v := range vols {
-		labelled["volume "+v.Name] = v.Labels[api.ProjectLabel] == o.Project
+		labelled["volume "+v.Name] = v.Labels[compose.LabelProject] == o.Project
 	}
 	var out []string
 	for _, service := range slices.Sorted(maps.Keys(p.Services)) {
@@ -71,7 +71,7 @@ func (e *Engine) missing(ctx context.Context, o Overview, all []container.Summar
 			}
 		}
 		for _, c := range all {
-			if c.Labels[api.ServiceLabel] != service {
+			if c.Labels[compose.LabelService] != service {
 				continue
 			}
 			have++
@@ -115,7 +115,7 @@ func (e *Engine) mend(ctx context.Context, p *types.Project, tell Progress) erro
 		return err
 	}
 	for _, c := range all {
-		service := c.Labels[api.ServiceLabel]
+		service := c.Labels[compose.LabelService]
 		if c.State == container.StatePaused {
 			if _, err := e.Docker.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{}); err != nil {
 				return e.explain(ctx, fmt.Errorf("unpause %s: %w", name(c), err))
@@ -138,7 +138,7 @@ func (e *Engine) mend(ctx context.Context, p *types.Project, tell Progress) erro
 		return err
 	}
 	for _, n := range nets {
-		if n.Labels[api.ProjectLabel] == p.Name {
+		if n.Labels[compose.LabelProject] == p.Name {
 			continue // compose compares it with the file
 		}
 		if _, err := e.Docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil {
@@ -160,7 +160,7 @@ func (e *Engine) mend(ctx context.Context, p *types.Project, tell Progress) erro
 }
 
 func differs(v volume.Volume, want types.VolumeConfig) bool {
-	return v.Labels[api.ProjectLabel] == "" || v.Driver != cmp.Or(want.Driver, "local") ||
+	return v.Labels[compose.LabelProject] == "" || v.Driver != cmp.Or(want.Driver, "local") ||
 		!maps.Equal(v.Options, want.DriverOpts) && len(v.Options)+len(want.DriverOpts) > 0
 }
 
@@ -171,7 +171,7 @@ func (e *Engine) removeVolume(ctx context.Context, project, volume string) error
 		return e.explain(ctx, fmt.Errorf("who has the volume %s: %w", volume, err))
 	}
 	for _, c := range res.Items {
-		if c.Labels[api.ProjectLabel] != project {
+		if c.Labels[compose.LabelProject] != project {
 			return hint.New(fmt.Sprintf("the volume %s is not as the compose file says, and the container %s has it", volume, name(c)),
 				"remove that: docker rm -f "+name(c))
 		}

@@ -1,4 +1,5 @@
-package cli
+// Package markdown renders Markdown for a terminal: headings, lists, tables and code, as wide as there is room.
+package markdown
 
 import (
 	"fmt"
@@ -25,9 +26,9 @@ const (
 	coded   = "\x1b[36m"
 )
 
-// renderMarkdown lays a document out for a terminal of that width. The libraries that do this load the syntax of every
+// Render lays a document out for a terminal of that width. The libraries that do this load the syntax of every
 // programming language when the process starts, which takes longer than most of our verbs do.
-func renderMarkdown(doc string, width int, color bool) string {
+func Render(doc string, width int, color bool) string {
 	source := []byte(doc)
 	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	r := &markdown{source: source, width: max(20, min(width, widest)), color: color}
@@ -108,7 +109,7 @@ func (r *markdown) block(n ast.Node, first, rest string) {
 	case *ast.Blockquote:
 		r.blocks(n, first+r.style(faintly, "│ "), rest+r.style(faintly, "│ "))
 	case *ast.ThematicBreak:
-		r.line(first + r.style(faintly, strings.Repeat("─", max(3, r.width-visible(first)))))
+		r.line(first + r.style(faintly, strings.Repeat("─", max(3, r.width-Width(first)))))
 	case *tables.Table:
 		r.table(n, first, rest)
 	default:
@@ -130,7 +131,7 @@ func (r *markdown) list(l *ast.List, first, rest string) {
 		if item.FirstChild() == nil {
 			r.line(first + strings.TrimSpace(mark))
 		}
-		r.blocks(item, first+mark, rest+strings.Repeat(" ", visible(mark)))
+		r.blocks(item, first+mark, rest+strings.Repeat(" ", Width(mark)))
 		first = rest
 		n++
 	}
@@ -138,30 +139,30 @@ func (r *markdown) list(l *ast.List, first, rest string) {
 
 // wrap fills lines with words. A word that is longer than a line stays whole: it is a URL or a command to paste.
 func (r *markdown) wrap(words []string, first, rest string) {
-	line, used := first, visible(first)
+	line, used := first, Width(first)
 	begun := false
 	for _, w := range words {
 		if w == "\n" {
 			r.line(strings.TrimRight(line, " "))
-			line, used, begun = rest, visible(rest), false
+			line, used, begun = rest, Width(rest), false
 			continue
 		}
-		if begun && used+1+visible(w) > r.width {
+		if begun && used+1+Width(w) > r.width {
 			r.line(line)
-			line, used, begun = rest, visible(rest), false
+			line, used, begun = rest, Width(rest), false
 		}
 		if begun {
 			line, used = line+" ", used+1
 		}
-		line, used, begun = line+w, used+visible(w), true
+		line, used, begun = line+w, used+Width(w), true
 	}
 	if begun || len(words) == 0 {
 		r.line(strings.TrimRight(line, " "))
 	}
 }
 
-// visible is how many columns a string takes, escape codes apart.
-func visible(s string) int {
+// Width is how many columns a string takes, escape codes apart.
+func Width(s string) int {
 	n := 0
 	for s != "" {
 		if rest, ok := strings.CutPrefix(s, "\x1b["); ok {

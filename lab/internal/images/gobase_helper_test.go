@@ -24,8 +24,8 @@ import (
 	"distlab/lab/internal/hint"
 )
 
-// goBase is the image that stands in for golang:… in the `build` stage where no registry can be reached.
-const goBase = prefix + "go-local" + tag
+// goBaseRef is the image that stands in for golang:… in the `build` stage where no registry can be reached.
+const goBaseRef = prefix + "go-local" + tag
 
 // goBaseDockerfile compiles what the containers import once, with the flags of their Dockerfiles, so that their builds find it done.
 const goBaseDockerfile = `FROM %s
@@ -54,26 +54,26 @@ func (im *Images) GoBase(ctx context.Context) (ref string, err error) {
 	}
 	im.building.Lock()
 	defer im.building.Unlock()
-	debian, err := im.debianImage(ctx, goBase, "debian")
+	debian, err := im.debianImage(ctx, goBaseRef, "debian")
 	if err != nil {
 		return "", err
 	}
 	files, digest, err := im.goBaseFiles(ctx, debian)
 	if err != nil {
-		return "", fmt.Errorf("build %s: %w", goBase, err)
+		return "", fmt.Errorf("build %s: %w", goBaseRef, err)
 	}
-	have, err := im.inspect(ctx, goBase)
+	have, err := im.inspect(ctx, goBaseRef)
 	if err != nil || label(have, labelDigest) == digest {
-		return goBase, err
+		return goBaseRef, err
 	}
-	done := im.step(goBase, BuildImage, "from this machine's Go")
+	done := im.step(goBaseRef, BuildImage, "from this machine's Go")
 	err = im.engineBuild(ctx, files, client.ImageBuildOptions{
-		Tags:   []string{goBase},
+		Tags:   []string{goBaseRef},
 		Labels: map[string]string{labelDigest: digest},
 	})
 	done("", err)
 	im.sweep(ctx)
-	return goBase, err
+	return goBaseRef, err
 }
 
 // goBaseFiles are the toolchain and the modules, with a digest of what they are rather than of their quarter of a gigabyte.

@@ -1,4 +1,4 @@
-package cli
+package markdown
 
 import (
 	"slices"
@@ -22,7 +22,7 @@ func (r *markdown) table(t *tables.Table, first, rest string) {
 		rows = append(rows, cells)
 	}
 	widths := columns(rows)
-	total := visible(first) - 2
+	total := Width(first) - 2
 	for _, w := range widths {
 		total += w + 2
 	}
@@ -30,13 +30,13 @@ func (r *markdown) table(t *tables.Table, first, rest string) {
 		r.tableAsList(t, rows[0], first, rest)
 		return
 	}
-	if visible(strings.Join(rows[0], "")) == 0 {
+	if Width(strings.Join(rows[0], "")) == 0 {
 		rows = rows[1:] // a head without a word
 	}
 	for _, cells := range rows {
 		line := first
 		for i, s := range cells {
-			line += s + strings.Repeat(" ", widths[i]-visible(s)+2)
+			line += s + strings.Repeat(" ", widths[i]-Width(s)+2)
 		}
 		r.line(strings.TrimRight(line, " "))
 		first = rest
@@ -50,7 +50,7 @@ func columns(rows [][]string) []int {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], visible(s))
+			widths[i] = max(widths[i], Width(s))
 		}
 	}
 	return widths
@@ -65,7 +65,7 @@ func (r *markdown) tableAsList(t *tables.Table, head []string, first, rest strin
 			switch {
 			case i == 0:
 				mark = "• "
-			case len(words) > 0 && i < len(head) && visible(head[i]) > 0:
+			case len(words) > 0 && i < len(head) && Width(head[i]) > 0:
 				words = slices.Concat([]string{head[i] + ":"}, words)
 			}
 			if len(words) > 0 {

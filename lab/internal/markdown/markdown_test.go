@@ -1,4 +1,4 @@
-package cli
+package markdown
 
 import (
 	"regexp"
@@ -32,7 +32,7 @@ func TestMarkdown(t *testing.T) {
 		{"nothing", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, renderMarkdown(c.doc, 20, false)); diff != "" {
+			if diff := cmp.Diff(c.want, Render(c.doc, 20, false)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -42,12 +42,12 @@ func TestMarkdown(t *testing.T) {
 // TestMarkdownColor holds that colour changes looks alone: the same lines, as wide, but for the marks it stands in for.
 func TestMarkdownColor(t *testing.T) {
 	doc := "# Head\n\nSome **bold** and *italic* words, [a link](https://x.org) too.\n\n- one\n- two three four five six seven eight\n\n> quote\n"
-	colored := renderMarkdown(doc, 40, true)
+	colored := Render(doc, 40, true)
 	if !strings.Contains(colored, "\x1b[1mbold\x1b[0m") || !strings.Contains(colored, "\x1b[1;34mHead\x1b[0m") {
 		t.Errorf("no colour: %q", colored)
 	}
 	bare := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(colored, "")
-	if diff := cmp.Diff(strings.Replace(renderMarkdown(doc, 40, false), "# Head", "Head", 1), bare); diff != "" {
+	if diff := cmp.Diff(strings.Replace(Render(doc, 40, false), "# Head", "Head", 1), bare); diff != "" {
 		t.Errorf("(-plain +coloured):\n%s", diff)
 	}
 }
@@ -56,8 +56,8 @@ func TestMarkdownWidth(t *testing.T) {
 	doc := strings.Repeat("word ", 100)
 	for width, want := range map[int]int{10: 19, 40: 39, 80: 79, 300: 99} {
 		longest := 0
-		for line := range strings.Lines(renderMarkdown(doc, width, true)) {
-			longest = max(longest, visible(strings.TrimRight(line, "\n")))
+		for line := range strings.Lines(Render(doc, width, true)) {
+			longest = max(longest, Width(strings.TrimRight(line, "\n")))
 		}
 		if longest != want {
 			t.Errorf("width %d: the longest line has %d columns, want %d", width, longest, want)
@@ -68,6 +68,6 @@ func TestMarkdownWidth(t *testing.T) {
 func FuzzMarkdown(f *testing.F) {
 	f.Add("# a\n\n- b\n  - `c`\n\n| a |\n|---|\n| b |\n\n> 1. d", 20)
 	f.Fuzz(func(_ *testing.T, doc string, width int) {
-		renderMarkdown(doc, width, true)
+		Render(doc, width, true)
 	})
 }
