@@ -225,6 +225,9 @@ const (
 
 // FaultOf says whose fault an error of Ask is.
 func (x *Exchange) FaultOf(err error) Fault {
+	if x.body != nil && x.Left() {
+		x.body.settle() // net/http says so before its body does
+	}
 	switch body := x.BodyFailed(); {
 	case body != nil && TimedOut(body):
 		return BodySlow
