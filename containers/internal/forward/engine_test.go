@@ -363,3 +363,47 @@ func (r *recorder) Ended(err error) {
 	}
 }
 func (r *recorder) String() string { r.mu.Lock(); defer r.mu.Unlock(); return r.text.String() }
+
+// TestH2CServer: a server that speaks HTTP/2 is asked for the same, with trailers, and may
+// answer early.
+func TestH2CServer(t *testing.T) {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	ln := must(net.Listen("tcp", "127.0.0.1:0"))
+	server := &http.Server{Protocols: &protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/early" {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Asked", r.RequestURI+" "+r.Host+" "+string(body)+" "+r.Trailer.Get("X-Sum"))
+		w.Header().Set("Trailer", "X-Back")
+		io.WriteString(w, "ok")
+		w.Header().Set("X-Back", "8")
+	})}
+	go server.Serve(ln)
+	defer server.Close()
+	s := startEngine(t, ln.Addr().String(), false, func(s *simple) { s.backend.H2C = true })
+	conn := dial(t, s)
+	r := bufio.NewReader(conn)
+	ask := func(text, method string) (*http.Response, string) {
+		t.Helper()
+		io.WriteString(conn, text)
+		resp := must(http.ReadResponse(r, &http.Request{Method: method}))
+		return resp, string(must(io.ReadAll(resp.Body)))
+	}
+	for _, target := range httpcases.Targets {
+		resp, body := ask("GET "+target+" HTTP/1.1\r\nHost: a.example\r\n\r\n", "GET")
+		if got := resp.Header.Get("X-Asked"); got != target+" a.example" || body != "ok" || resp.Trailer.Get("X-Back") != "8" {
+			t.Errorf("asked for %q, and it was %q; %q, %v", target, got, body, resp.Trailer)
+		}
+	}
+	resp, _ := ask("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n", "POST")
+	if got := resp.Header.Get("X-Asked"); got != "/a a abc 7" {
+		t.Errorf("a body with a trailer: %q", got)
+	}
+	resp, _ = ask("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc", "POST")
+	if resp.StatusCode != 413 || !resp.Close {
+		t.Errorf("early: %s, closes %v", resp.Status, resp.Close)
+	}
+}
