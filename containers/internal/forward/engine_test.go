@@ -407,3 +407,80 @@ func TestH2CServer(t *testing.T) {
 		t.Errorf("early: %s, closes %v", resp.Status, resp.Close)
 	}
 }
+
+// TestDeafServer: a server that takes no more of a body is at fault, and not the client
+// that would send it.
+func TestDeafServer(t *testing.T) {
+	ln := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() }) // it reads nothing
+		}
+	}()
+	onBoth(t, func(t *testing.T, fast bool) {
+		s := startEngine(t, ln.Addr().String(), fast, func(s *simple) { s.Limits.Response, s.Limits.Body = time.Second, time.Second })
+		conn := dial(t, s)
+		go func() {
+			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+			conn.Write(make([]byte, 100000000))
+		}()
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 504 || !resp.Close {
+			t.Errorf("got %v, %v", resp, err)
+		}
+	})
+}
+
+// TestHalfABody: what is left of a body, when a server broke off in its middle, is never
+// sent to another one as if it were all.
+func TestHalfABody(t *testing.T) {
+	app := startApp(t)
+	drops := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer drops.Close()
+	got := make(chan struct{}, 10)
+	go func() {
+		for {
+			conn, err := drops.Accept()
+			if err != nil {
+				return
+			}
+			io.CopyN(io.Discard, conn, 1000)
+			conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+			got <- struct{}{}
+		}
+	}()
+	onBoth(t, func(t *testing.T, fast bool) {
+		app.Reset(httpcases.Script{})
+		s := startEngine(t, drops.Addr().String(), fast, func(s *simple) {
+			second := forward.Backend{Addr: app.Addr}
+			s.Handle = func(x *forward.Exchange) {
+				resp, err := x.Ask(&s.backend)
+				if err != nil && x.MayRepeat(err, true) {
+					resp, err = x.Ask(&second)
+				}
+				if err != nil {
+					x.Explain(err, "the server")
+					return
+				}
+				x.Answer(resp)
+			}
+		})
+		conn := dial(t, s)
+		io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n"+strings.Repeat("x", 1500))
+		<-got
+		io.WriteString(conn, strings.Repeat("y", 1500))
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 502 {
+			t.Errorf("got %v, %v", resp, err)
+		}
+		if seen := app.Seen(); len(seen) > 0 {
+			t.Errorf("the second server saw %.200q", seen)
+		}
+	})
+}
