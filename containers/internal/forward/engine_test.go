@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -126,6 +127,14 @@ func TestStreams(t *testing.T) {
 				if req.URL.Path == "/hints" { // which is what the fast path does not know
 					io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 				}
+				if req.URL.Path == "/chunks" {
+					io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+					chunks := httputil.NewChunkedWriter(conn)
+					io.Copy(chunks, req.Body)
+					chunks.Close()
+					io.WriteString(conn, "\r\n")
+					return
+				}
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n")
 				io.Copy(conn, req.Body)
 			}()
@@ -133,7 +142,7 @@ func TestStreams(t *testing.T) {
 	}()
 	onBoth(t, func(t *testing.T, fast bool) {
 		s := startEngine(t, ln.Addr().String(), fast, nil)
-		for _, path := range []string{"/plain", "/hints"} {
+		for _, path := range []string{"/plain", "/hints", "/chunks"} {
 			conn := dial(t, s)
 			io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n")
 			r := bufio.NewReader(conn)
