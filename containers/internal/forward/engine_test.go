@@ -119,12 +119,12 @@ func TestStreams(t *testing.T) {
 			}
 			go func() {
 				defer conn.Close()
-				r := bufio.NewReader(conn)
-				req, err := http.ReadRequest(r)
+				req, err := http.ReadRequest(bufio.NewReader(conn))
 				if err != nil {
 					return
 				}
-				if req.URL.Path == "/hints" { // which is what the fast path does not know
+				defer io.Copy(io.Discard, conn) // to close it is the proxy's
+				if req.URL.Path == "/hints" {   // which is what the fast path does not know
 					io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 				}
 				if req.URL.Path == "/chunks" {
@@ -141,8 +141,8 @@ func TestStreams(t *testing.T) {
 		}
 	}()
 	onBoth(t, func(t *testing.T, fast bool) {
-		s := startEngine(t, ln.Addr().String(), fast, nil)
 		for _, path := range []string{"/plain", "/hints", "/chunks"} {
+			s := startEngine(t, ln.Addr().String(), fast, nil) // with no connections to the server yet
 			conn := dial(t, s)
 			io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n")
 			r := bufio.NewReader(conn)
@@ -492,4 +492,32 @@ func TestHalfABody(t *testing.T) {
 			t.Errorf("the second server saw %.200q", seen)
 		}
 	})
+}
+
+// TestSlowNames: a request that would dial takes what comes free before that.
+func TestSlowNames(t *testing.T) {
+	app := startApp(t)
+	slow := make(chan struct{})
+	var dials atomic.Int64
+	tr := &forward.Transport{Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		if dials.Add(1) > 1 {
+			<-slow
+		}
+		return forward.Dial(ctx, addr)
+	}}
+	ask := func() *http.Response {
+		return must(tr.RoundTrip(must(http.NewRequest("GET", "http://"+app.Addr+"/", nil))))
+	}
+	first := ask()
+	got := make(chan *http.Response)
+	go func() { got <- ask() }()
+	eventually(t, "the second one dials", func() bool { return dials.Load() == 2 })
+	io.Copy(io.Discard, first.Body) // which gives the connection back
+	second := <-got
+	io.Copy(io.Discard, second.Body)
+	close(slow)
+	if app.Opened() > 2 || second.StatusCode != 200 {
+		t.Errorf("%d connections, %s", app.Opened(), second.Status)
+	}
+	tr.Close()
 }
