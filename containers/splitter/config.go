@@ -32,6 +32,7 @@ type config struct {
 	StickyCookie string        `env:"STICKY_COOKIE" default:"split" help:"name of the cookie"`
 	StickyMaxAge time.Duration `env:"STICKY_MAX_AGE" default:"720h" help:"how long the cookie lasts; 0: until the browser ends"`
 	StickySecure bool          `env:"STICKY_SECURE" default:"false" help:"the cookie is for HTTPS only"`
+	StickySite   string        `env:"STICKY_SAME_SITE" default:"lax" oneof:"lax|strict|none" help:"whether the cookie goes along when another site links to the app (lax), never (strict), or always (none), as in a frame of another site; none needs STICKY_SECURE"`
 	StickySecret string        `env:"STICKY_SECRET" default:"" secret:"true" help:"signs the cookie, so that clients cannot choose their arm"`
 	StickyHeader string        `env:"STICKY_HEADER" default:"X-User-Id" help:"name of the header"`
 	StickySalt   string        `env:"STICKY_SALT" default:"" help:"goes before the header or address that is hashed: another salt, another experiment"`
@@ -114,6 +115,9 @@ func (cfg config) check() error {
 	if cfg.Sticky == "cookie" && !isToken(cfg.StickyCookie) {
 		add("STICKY_COOKIE=%q: not the name of a cookie", cfg.StickyCookie)
 	}
+	if cfg.StickySite == "none" && !cfg.StickySecure {
+		add("STICKY_SAME_SITE=none: set STICKY_SECURE=true: browsers drop such a cookie without it")
+	}
 	for _, h := range [][2]string{
 		{"STICKY_HEADER", cfg.StickyHeader},
 		{"OVERRIDE_HEADER", cfg.OverrideHeader},
@@ -174,7 +178,7 @@ func (cfg config) rules() Rules {
 	return Rules{
 		Balance: cfg.Balance, Key: key, Fallback: cfg.Fallback,
 		Sticky: Sticky{
-			Kind: cfg.Sticky, Cookie: cfg.StickyCookie, MaxAge: cfg.StickyMaxAge, Secure: cfg.StickySecure,
+			Kind: cfg.Sticky, Cookie: cfg.StickyCookie, MaxAge: cfg.StickyMaxAge, Secure: cfg.StickySecure, SameSite: cfg.StickySite,
 			Secret: cfg.StickySecret, Header: canonical(cfg.StickyHeader), Salt: cfg.StickySalt,
 		},
 		Override: Override{

@@ -48,6 +48,7 @@ func TestContradictions(t *testing.T) {
 		{`FALLBACK_ON: "http_200"`, []string{twoArms, "FALLBACK_ON=http_200"}},
 		{`FALLBACK_ON: "503"`, []string{twoArms, "FALLBACK_ON=503"}},
 		{"STICKY_COOKIE", []string{twoArms, "STICKY=cookie", "STICKY_COOKIE=a;b"}},
+		{"STICKY_SAME_SITE", []string{twoArms, "STICKY=cookie", "STICKY_SAME_SITE=none"}},
 		{"ARM_HEADER", []string{twoArms, "ARM_HEADER=X Arm"}},
 		{"OVERRIDE_TOKEN: means nothing", []string{twoArms, "OVERRIDE_TOKEN=t"}},
 		{"MIRROR: ", []string{twoArms, "MIRROR=shadow:80"}},

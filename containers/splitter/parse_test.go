@@ -3,9 +3,12 @@ package main
 import (
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"distlab/containers/internal/httpcases"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -87,6 +90,18 @@ func TestKey(t *testing.T) {
 		check(t, k.UnmarshalText([]byte(template)))
 		if got := string(k.Append(nil, f)); got != want {
 			t.Errorf("%s: %q, want %q", template, got, want)
+		}
+	}
+	// As nginx has it: what was sent, whatever it is.
+	for _, target := range httpcases.Targets {
+		var k Key
+		check(t, k.UnmarshalText([]byte("$request_uri")))
+		f.setTarget(target)
+		if got := string(k.append(nil, f)); got != target {
+			t.Errorf("$request_uri of %s: %q", target, got)
+		}
+		if f, err := whyFacts(url.Values{"path": {target}}); err != nil || string(k.append(nil, f)) != target {
+			t.Errorf("/why of %s: %+v, %v", target, f, err)
 		}
 	}
 	for _, bad := range []string{"$", "$other", "${remote_addr", "${}", "$arg_", "a$"} {

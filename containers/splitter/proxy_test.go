@@ -41,6 +41,18 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+// A frame of another site gets its cookie with SameSite=None alone.
+func TestSameSite(t *testing.T) {
+	for _, tt := range []struct{ site, want string }{
+		{"", "HttpOnly; SameSite=Lax"}, {"lax", "HttpOnly; SameSite=Lax"}, {"strict", "HttpOnly; SameSite=Strict"}, {"none", "HttpOnly; SameSite=None; Secure"},
+	} {
+		s := Sticky{Kind: "cookie", Cookie: "split", SameSite: tt.site, Secure: tt.site == "none"}
+		if got := s.setCookie(&Arm{Name: "a"}); got != "split=a; Path=/; "+tt.want {
+			t.Errorf("%s: %s", tt.site, got)
+		}
+	}
+}
+
 func TestStickyCookie(t *testing.T) {
 	for _, secret := range []string{"", "secret"} {
 		_, _, arms := two(t, 1, 1)

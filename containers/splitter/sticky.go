@@ -17,13 +17,14 @@ import (
 // client says or is, so that nothing has to be carried and all splitters with
 // the same arms agree.
 type Sticky struct {
-	Kind   string // none, cookie, header or address
-	Cookie string // its name
-	MaxAge time.Duration
-	Secure bool
-	Secret string // signs cookies; "": they are not signed
-	Header string // in canonical form
-	Salt   string // goes before what is hashed
+	Kind     string // none, cookie, header or address
+	Cookie   string // its name
+	MaxAge   time.Duration
+	Secure   bool
+	SameSite string // lax, strict or none; "" is lax
+	Secret   string // signs cookies; "": they are not signed
+	Header   string // in canonical form
+	Salt     string // goes before what is hashed
 }
 
 // find is the arm that a client belongs to, -1: to none yet.
@@ -84,12 +85,15 @@ func (s *Sticky) setCookie(a *Arm) string {
 	if s.MaxAge > 0 {
 		b.WriteString("; Max-Age=" + strconv.Itoa(int(s.MaxAge/time.Second)))
 	}
-	b.WriteString("; HttpOnly; SameSite=Lax")
+	b.WriteString("; HttpOnly; SameSite=" + sameSite[s.SameSite])
 	if s.Secure {
 		b.WriteString("; Secure")
 	}
 	return b.String()
 }
+
+// sameSite are the attribute's words. Browsers take None only with Secure.
+var sameSite = map[string]string{"": "Lax", "lax": "Lax", "strict": "Strict", "none": "None"}
 
 func sign(secret, text string) string {
 	mac := hmac.New(sha256.New, []byte(secret))

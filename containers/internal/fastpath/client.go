@@ -157,8 +157,8 @@ func (c *Client) late() {
 		switch {
 		case len(c.Socket.out) > 0:
 			c.abandon(Left)
-		case c.body > 0:
-			c.badBody(true)
+		case c.body > 0 && (c.up == nil || len(c.up.out) == 0):
+			c.badBody(true) // the client's fault, if the server has taken all there is
 		default:
 			c.early(nil, errTimeout)
 		}

@@ -89,6 +89,7 @@ func (c *Client) begin(data []byte) {
 		backend: backend,
 		head:    append(w.buffer(), data[:r.Size]...),
 		length:  from, digits: to - from,
+		size:   r.Length,
 		body:   r.Length - int64(end-r.Size),
 		isHead: len(r.Method) == 4 && string(r.Method) == "HEAD",
 		safe:   r.Safe(),
@@ -283,7 +284,7 @@ func (c *Client) early(answer []byte, err error) {
 		left /= 10
 	}
 	begun = append(begun, c.in...)
-	e := &http1.Early{Begun: append([]byte(nil), answer...), Err: err, Unsent: append([]byte(nil), u.out...), Deaf: u.deaf || err != nil}
+	e := &http1.Early{Begun: append([]byte(nil), answer...), Err: err, Unsent: append([]byte(nil), u.out...), Deaf: u.deaf || err != nil, Broken: c.body < c.size}
 	if err == nil {
 		fd := u.source.Release()
 		if e.Conn, err = reactor.Attach(fd); err != nil {

@@ -212,7 +212,8 @@ type exchange struct {
 	rest    []byte // of what was sent with it, while there is no connection yet
 	length  int    // where in head the digits of Content-Length are
 	digits  int
-	body    int64 // bytes of the request's body that have not come
+	size    int64 // of the request's body
+	body    int64 // bytes of it that have not come
 	window  int   // how much of the answer is read at once
 	isHead  bool
 	safe    bool // may be sent again

@@ -205,6 +205,12 @@ func (b *body) untouched() bool {
 	return !b.read
 }
 
+// settle waits for a read that is under way, when that is about to end.
+func (b *body) settle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+}
+
 func (b *body) failure() error {
 	b.gate.Lock()
 	defer b.gate.Unlock()

@@ -166,6 +166,7 @@ type served struct {
 
 	stopped   atomic.Bool // nothing more is read: the last answer has been given
 	overtaken atomic.Bool // before its request had come whole
+	closed    atomic.Bool
 }
 
 // serve makes it of a connection of which begun was read. h2c leaves it to the
@@ -249,6 +250,9 @@ func (s *served) CloseWrite() error { return CloseWrite(s.Conn) }
 
 // Close lets a client that is still sending read its answer.
 func (s *served) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
 	if early := s.wire.early.Swap(nil); early != nil {
 		early.Close() // nobody came for it
 	}

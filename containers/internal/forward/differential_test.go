@@ -167,7 +167,7 @@ func FuzzPaths(f *testing.F) {
 	} {
 		f.Add([]byte(found[0]), []byte(found[1]), false)
 	}
-	short, long := startPair(f, 50*time.Millisecond), startPair(f, 2*time.Second)
+	short, long := startPair(f, 200*time.Millisecond), startPair(f, 2*time.Second)
 	runs := 0
 	f.Fuzz(func(t *testing.T, text, answer []byte, closes bool) {
 		script := httpcases.Script{Answer: string(answer), Close: closes || !whole(text, answer)}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,13 +119,21 @@ func TestStreams(t *testing.T) {
 			}
 			go func() {
 				defer conn.Close()
-				r := bufio.NewReader(conn)
-				req, err := http.ReadRequest(r)
+				req, err := http.ReadRequest(bufio.NewReader(conn))
 				if err != nil {
 					return
 				}
-				if req.URL.Path == "/hints" { // which is what the fast path does not know
+				defer io.Copy(io.Discard, conn) // to close it is the proxy's
+				if req.URL.Path == "/hints" {   // which is what the fast path does not know
 					io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+				}
+				if req.URL.Path == "/chunks" {
+					io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+					chunks := httputil.NewChunkedWriter(conn)
+					io.Copy(chunks, req.Body)
+					chunks.Close()
+					io.WriteString(conn, "\r\n")
+					return
 				}
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n")
 				io.Copy(conn, req.Body)
@@ -132,8 +141,8 @@ func TestStreams(t *testing.T) {
 		}
 	}()
 	onBoth(t, func(t *testing.T, fast bool) {
-		s := startEngine(t, ln.Addr().String(), fast, nil)
-		for _, path := range []string{"/plain", "/hints"} {
+		for _, path := range []string{"/plain", "/hints", "/chunks"} {
+			s := startEngine(t, ln.Addr().String(), fast, nil) // with no connections to the server yet
 			conn := dial(t, s)
 			io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n")
 			r := bufio.NewReader(conn)
@@ -363,3 +372,152 @@ func (r *recorder) Ended(err error) {
 	}
 }
 func (r *recorder) String() string { r.mu.Lock(); defer r.mu.Unlock(); return r.text.String() }
+
+// TestH2CServer: a server that speaks HTTP/2 is asked for the same, with trailers, and may
+// answer early.
+func TestH2CServer(t *testing.T) {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	ln := must(net.Listen("tcp", "127.0.0.1:0"))
+	server := &http.Server{Protocols: &protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/early" {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Asked", r.RequestURI+" "+r.Host+" "+string(body)+" "+r.Trailer.Get("X-Sum"))
+		w.Header().Set("Trailer", "X-Back")
+		io.WriteString(w, "ok")
+		w.Header().Set("X-Back", "8")
+	})}
+	go server.Serve(ln)
+	defer server.Close()
+	s := startEngine(t, ln.Addr().String(), false, func(s *simple) { s.backend.H2C = true })
+	conn := dial(t, s)
+	r := bufio.NewReader(conn)
+	ask := func(text, method string) (*http.Response, string) {
+		t.Helper()
+		io.WriteString(conn, text)
+		resp := must(http.ReadResponse(r, &http.Request{Method: method}))
+		return resp, string(must(io.ReadAll(resp.Body)))
+	}
+	for _, target := range httpcases.Targets {
+		resp, body := ask("GET "+target+" HTTP/1.1\r\nHost: a.example\r\n\r\n", "GET")
+		if got := resp.Header.Get("X-Asked"); got != target+" a.example" || body != "ok" || resp.Trailer.Get("X-Back") != "8" {
+			t.Errorf("asked for %q, and it was %q; %q, %v", target, got, body, resp.Trailer)
+		}
+	}
+	resp, _ := ask("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n", "POST")
+	if got := resp.Header.Get("X-Asked"); got != "/a a abc 7" {
+		t.Errorf("a body with a trailer: %q", got)
+	}
+	resp, _ = ask("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc", "POST")
+	if resp.StatusCode != 413 || !resp.Close {
+		t.Errorf("early: %s, closes %v", resp.Status, resp.Close)
+	}
+}
+
+// TestDeafServer: a server that takes no more of a body is at fault, and not the client
+// that would send it.
+func TestDeafServer(t *testing.T) {
+	ln := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() }) // it reads nothing
+		}
+	}()
+	onBoth(t, func(t *testing.T, fast bool) {
+		s := startEngine(t, ln.Addr().String(), fast, func(s *simple) { s.Limits.Response, s.Limits.Body = time.Second, time.Second })
+		conn := dial(t, s)
+		go func() {
+			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+			conn.Write(make([]byte, 100000000))
+		}()
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 504 || !resp.Close {
+			t.Errorf("got %v, %v", resp, err)
+		}
+	})
+}
+
+// TestHalfABody: what is left of a body, when a server broke off in its middle, is never
+// sent to another one as if it were all.
+func TestHalfABody(t *testing.T) {
+	app := startApp(t)
+	drops := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer drops.Close()
+	got := make(chan struct{}, 10)
+	go func() {
+		for {
+			conn, err := drops.Accept()
+			if err != nil {
+				return
+			}
+			io.CopyN(io.Discard, conn, 1000)
+			conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+			got <- struct{}{}
+		}
+	}()
+	onBoth(t, func(t *testing.T, fast bool) {
+		app.Reset(httpcases.Script{})
+		s := startEngine(t, drops.Addr().String(), fast, func(s *simple) {
+			second := forward.Backend{Addr: app.Addr}
+			s.Handle = func(x *forward.Exchange) {
+				resp, err := x.Ask(&s.backend)
+				if err != nil && x.MayRepeat(err, true) {
+					resp, err = x.Ask(&second)
+				}
+				if err != nil {
+					x.Explain(err, "the server")
+					return
+				}
+				x.Answer(resp)
+			}
+		})
+		conn := dial(t, s)
+		io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n"+strings.Repeat("x", 1500))
+		<-got
+		io.WriteString(conn, strings.Repeat("y", 1500))
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 502 {
+			t.Errorf("got %v, %v", resp, err)
+		}
+		if seen := app.Seen(); len(seen) > 0 {
+			t.Errorf("the second server saw %.200q", seen)
+		}
+	})
+}
+
+// TestSlowNames: a request that would dial takes what comes free before that.
+func TestSlowNames(t *testing.T) {
+	app := startApp(t)
+	slow := make(chan struct{})
+	var dials atomic.Int64
+	tr := &forward.Transport{Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		if dials.Add(1) > 1 {
+			<-slow
+		}
+		return forward.Dial(ctx, addr)
+	}}
+	ask := func() *http.Response {
+		return must(tr.RoundTrip(must(http.NewRequest("GET", "http://"+app.Addr+"/", nil))))
+	}
+	first := ask()
+	got := make(chan *http.Response)
+	go func() { got <- ask() }()
+	eventually(t, "the second one dials", func() bool { return dials.Load() == 2 })
+	io.Copy(io.Discard, first.Body) // which gives the connection back
+	second := <-got
+	io.Copy(io.Discard, second.Body)
+	close(slow)
+	if app.Opened() > 2 || second.StatusCode != 200 {
+		t.Errorf("%d connections, %s", app.Opened(), second.Status)
+	}
+	tr.Close()
+}

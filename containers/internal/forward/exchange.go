@@ -47,6 +47,7 @@ type Exchange struct {
 	informed  atomic.Bool // a 1xx answer, but for 100, has gone out
 	continued bool        // HTTP/2: the client was told to send its body
 	abort     bool        // the answer was cut
+	broken    bool        // a part of the request's body is gone
 	closing   bool        // HTTP/1: the connection ends with this exchange
 }
 
@@ -157,6 +158,7 @@ func (x *Exchange) Ask(b *Backend) (*http.Response, error) {
 		req.Body = x.body.attempt()
 	}
 	if early := x.Client.early.Swap(nil); early != nil { // the fast path has asked it already
+		x.broken = early.Broken
 		return x.Engine.http1.early(early, req)
 	}
 	if b.H2C {
@@ -176,7 +178,7 @@ func (x *Exchange) Ask(b *Backend) (*http.Response, error) {
 //
 // Source: RFC 9110 section 9.2.2, and nginx's proxy_next_upstream.
 func (x *Exchange) MayRepeat(err error, idempotent bool) bool {
-	if x.informed.Load() || x.code != 0 || x.context.Err() != nil {
+	if x.informed.Load() || x.broken || x.code != 0 || x.context.Err() != nil {
 		return false
 	}
 	if NotSent(err) && (x.body == nil || x.body.untouched()) {
@@ -225,6 +227,9 @@ const (
 
 // FaultOf says whose fault an error of Ask is.
 func (x *Exchange) FaultOf(err error) Fault {
+	if x.body != nil && x.Left() {
+		x.body.settle() // net/http says so before its body does
+	}
 	switch body := x.BodyFailed(); {
 	case body != nil && TimedOut(body):
 		return BodySlow

@@ -103,9 +103,6 @@ func (e *Engine) outgoing(x *Exchange) *http.Request {
 	if len(in.Trailer) > 0 || in.ContentLength < 0 {
 		out.Trailer = x.body.passTrailers(in)
 	}
-	if len(out.Trailer) > 0 {
-		out.ContentLength = -1 // HTTP/1 has trailers in chunks only
-	}
 	return out
 }
 

@@ -84,6 +84,9 @@ func (l *link) ask(r *http.Request) (*http.Response, error) {
 	}
 	l.read.Store(0)
 	l.writing, l.began = nil, false
+	if l.t.Response > 0 {
+		l.Conn.SetWriteDeadline(time.Now().Add(l.t.Response))
+	}
 	if _, err := l.Conn.Write(text); err != nil {
 		l.Close()
 		closeBody(r)
@@ -146,7 +149,7 @@ func (l *link) send(s *sending, r *http.Request, chunked bool) {
 
 // copyBody is false if the server did not get all.
 func (l *link) copyBody(s *sending, r *http.Request, chunked bool) bool {
-	if _, err := l.Conn.Write(s.unsent); err != nil {
+	if !l.write(s.unsent) {
 		return false
 	}
 	if r.Body == nil || r.Body == http.NoBody {
@@ -169,7 +172,7 @@ func (l *link) copyBody(s *sending, r *http.Request, chunked bool) bool {
 				return false
 			}
 			left -= int64(n)
-			if _, err := l.Conn.Write(p); err != nil {
+			if !l.write(p) {
 				return false
 			}
 		}
@@ -183,11 +186,36 @@ func (l *link) copyBody(s *sending, r *http.Request, chunked bool) bool {
 		s.ended.Store(true)
 		if chunked {
 			end := appendFields([]byte("0\r\n"), r.Trailer)
-			if _, err := l.Conn.Write(append(end, "\r\n"...)); err != nil {
-				return false
-			}
+			return l.write(append(end, "\r\n"...))
 		}
 		return true
+	}
+}
+
+// write is false if the server does not take it, or not in time. It may have answered
+// all the same, or does so soon, or never.
+func (l *link) write(p []byte) bool {
+	if l.t.Response > 0 {
+		l.Conn.SetWriteDeadline(time.Now().Add(l.t.Response))
+	}
+	_, err := l.Conn.Write(p)
+	switch {
+	case err == nil:
+		return true
+	case TimedOut(err):
+		l.expire()
+	default:
+		l.limit()
+	}
+	return false
+}
+
+// expire ends the time in which the answer must begin, if it has not.
+func (l *link) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.began {
+		l.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -317,6 +345,7 @@ func (l *link) switched(r *http.Request, h *head) (*http.Response, error) {
 		return nil, malformed("it switches protocols, which nobody asked for")
 	}
 	l.unlimited()
+	l.Conn.SetWriteDeadline(time.Time{})
 	resp := l.response(r, h)
 	resp.Body = &tunnelEnd{link: l}
 	return resp, nil

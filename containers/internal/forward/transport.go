@@ -33,6 +33,7 @@ type Transport struct {
 
 	mu     sync.Mutex // guards the following
 	idle   map[string][]*link
+	awaits map[string][]chan *link // of requests that dial: what comes free first is theirs
 	closed bool
 }
 
@@ -110,18 +111,70 @@ func (t *Transport) get(r *http.Request, old bool) (l *link, used bool, err erro
 		}
 		l.Close()
 	}
+	return t.dialOrWait(r.Context(), addr)
+}
+
+// dialOrWait makes a connection, or takes one that comes free first: a name server that
+// is slow must not hold up whom others can make room for.
+func (t *Transport) dialOrWait(ctx context.Context, addr string) (l *link, used bool, err error) {
 	dial := t.Dial
 	if dial == nil {
 		dial = Dial
 	}
-	conn, err := dial(r.Context(), addr)
-	if err != nil {
-		if r.Context().Err() != nil {
-			return nil, false, context.Cause(r.Context())
-		}
-		return nil, false, err
+	freed := make(chan *link, 1)
+	t.mu.Lock()
+	if t.awaits == nil {
+		t.awaits = make(map[string][]chan *link)
 	}
-	return newLink(t, addr, conn, nil), false, nil
+	t.awaits[addr] = append(t.awaits[addr], freed)
+	t.mu.Unlock()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	dialed := make(chan result, 1)
+	go func() {
+		conn, err := dial(ctx, addr)
+		dialed <- result{conn, err}
+	}()
+	select {
+	case l = <-freed:
+		go func() { // the other one is for who comes next
+			if d := <-dialed; d.err == nil {
+				t.put(newLink(t, addr, d.conn, nil))
+			}
+		}()
+		return l, true, nil
+	case d := <-dialed:
+		l = t.giveUp(addr, freed)
+		switch {
+		case d.err == nil && l != nil:
+			t.put(l)
+		case l != nil:
+			return l, true, nil
+		case d.err != nil && ctx.Err() != nil:
+			return nil, false, context.Cause(ctx)
+		case d.err != nil:
+			return nil, false, d.err
+		}
+		return newLink(t, addr, d.conn, nil), false, nil
+	}
+}
+
+// giveUp ends the waiting; it returns what has come free meanwhile.
+func (t *Transport) giveUp(addr string, freed chan *link) *link {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.awaits[addr]
+	if i := slices.Index(list, freed); i >= 0 {
+		if list = slices.Delete(list, i, i+1); len(list) == 0 {
+			delete(t.awaits, addr)
+		} else {
+			t.awaits[addr] = list
+		}
+		return nil
+	}
+	return <-freed
 }
 
 func (t *Transport) pop(addr string) *link {
@@ -147,6 +200,13 @@ func (t *Transport) put(l *link) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if list := t.awaits[l.addr]; len(list) > 0 && !t.closed {
+		list[0] <- l
+		if t.awaits[l.addr] = list[1:]; len(list) == 1 {
+			delete(t.awaits, l.addr)
+		}
+		return
+	}
 	if t.closed || len(t.idle[l.addr]) >= most {
 		l.Close()
 		return

@@ -11,6 +11,7 @@ type Early struct {
 	Err    error
 	Unsent []byte // of the request: before the rest of its body
 	Deaf   bool   // the server takes no more of it
+	Broken bool   // a part of the request's body is gone: nobody can be asked anew
 }
 
 // Close is for an answer that nobody came for.
