@@ -135,7 +135,7 @@ func (l *counting) end() {
 // reload adds a fourth server while keys are counted up. Then comes a file that cannot be read, which must change nothing.
 func reload(m *check.M) check.Result {
 	const n, clients, busy = 240, 8, 2 * time.Second // the pool's timeout
-	keys := numbered(m, m.Fresh(), n)
+	keys := numbered(m, fresh(m), n)
 	l := count(m, keys, clients)
 	end := sync.OnceFunc(l.end)
 	defer end()
@@ -202,7 +202,7 @@ func plan(m *check.M, text []byte) float64 {
 func drain(m *check.M) check.Result {
 	const connections, each, tries = 10, 100, 4
 	for try := 1; ; try++ {
-		keys := numbered(m, m.Fresh(), connections*each)
+		keys := numbered(m, fresh(m), connections*each)
 		answers, told, exit := stopPending(m, keys, connections)
 		pending := 0
 		var right check.Tally

@@ -57,7 +57,7 @@ func blastRadius(m *check.M) check.Result {
 		do   func(string, ...check.FaultOption) *check.Fault
 	}{{"hangs", m.Pause}, {"stopped", m.Stop}} {
 		lines := openEach(m, n)
-		keys := numbered(m, m.Fresh(), n)
+		keys := numbered(m, fresh(m), n)
 		values := valued(m, keys)
 		lines[0].fill(keys, values)
 		owner := owners(m, keys, values)
@@ -158,7 +158,7 @@ func served(m *check.M, keys []string) error {
 func recovers(m *check.M) check.Result {
 	const n, victim, limit, hold = 30, "redis-c", 5 * time.Second, 2 * time.Second
 	w := open(m)
-	keys := numbered(m, m.Fresh(), n)
+	keys := numbered(m, fresh(m), n)
 	values := valued(m, keys)
 	w.fill(keys, values)
 	w.close()

@@ -19,7 +19,7 @@ const large = 2 << 20
 
 // oneAddress is a list of things that a client does with a Redis; each must go as with one.
 func oneAddress(m *check.M) check.Result {
-	prefix := m.Fresh()
+	prefix := fresh(m)
 	var ways check.Ways
 	for _, protocol := range []int{2, 3} {
 		c := redis.NewClient(&redis.Options{
@@ -119,7 +119,7 @@ func multiKey(m *check.M) check.Result {
 	var keys, values []string
 	for _, hello := range []string{"2", "3"} {
 		for _, n := range []int{2, 60, 100, 101, 1023, 1024, 1025, 5000} {
-			b := &batch{w: open(m), as: ways.Way(fmt.Sprintf("%d keys, RESP%s", n, hello)), keys: numbered(m, m.Fresh()+"\x00\xff\r\n", n)}
+			b := &batch{w: open(m), as: ways.Way(fmt.Sprintf("%d keys, RESP%s", n, hello)), keys: numbered(m, fresh(m)+"\x00\xff\r\n", n)}
 			defer b.w.close()
 			check.Got(b.w.ask("HELLO", hello))
 			b.values = valued(m, b.keys)

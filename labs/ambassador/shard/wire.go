@@ -192,6 +192,9 @@ func owners(m *check.M, keys, values []string) []string {
 	return list
 }
 
+// fresh is a name that nothing has had before, also not in an earlier run on the same servers with the same seed.
+func fresh(m *check.M) string { return fmt.Sprintf("%s-%x", m.Fresh(), time.Now().UnixNano()) }
+
 // numbered are n keys with a prefix. Their ends are drawn at random, so that no hash has it too easy.
 func numbered(m *check.M, prefix string, n int) []string {
 	keys := make([]string, n)
@@ -203,7 +206,7 @@ func numbered(m *check.M, prefix string, n int) []string {
 
 // valued are values that no other claim has written, one for each key.
 func valued(m *check.M, keys []string) []string {
-	token, values := m.Fresh(), make([]string, len(keys))
+	token, values := fresh(m), make([]string, len(keys))
 	for i := range keys {
 		values[i] = fmt.Sprintf("%s=%d", token, i)
 	}
