@@ -227,11 +227,11 @@ func TestServerOfSeveralAddresses(t *testing.T) {
 		s.ResolvePeriod = time.Hour
 		_, port, _ := net.SplitHostPort(p.Servers[0].Addr.Address)
 		p.Servers[0].Addr.Address = "redis-a:" + port
+		nobody, here := netip.MustParseAddr("127.0.0.77"), netip.MustParseAddr("127.0.0.1")
+		s.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.IPv6Loopback(), nobody, here}, nil
+		}
 	})
-	nobody, here := netip.MustParseAddr("127.0.0.77"), netip.MustParseAddr("127.0.0.1")
-	r.srv.names.Lookup = func(context.Context, string) ([]netip.Addr, error) {
-		return []netip.Addr{netip.IPv6Loopback(), nobody, here}, nil
-	}
 	if got := r.dial().ask("GET echo:1"); got != "echo:1" {
 		t.Errorf("got %q", got)
 	}

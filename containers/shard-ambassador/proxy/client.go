@@ -58,6 +58,10 @@ type client struct {
 func (c *client) Ready(ev reactor.Event) {
 	if ev&reactor.Hangup != 0 {
 		c.hup = true
+		if err := c.src.Error(); err != nil { // reset: nobody is there for whom to keep anything
+			c.end(err)
+			return
+		}
 	}
 	if ev&reactor.Writable != 0 && c.blocked {
 		c.blocked = false

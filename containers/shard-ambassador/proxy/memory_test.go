@@ -42,8 +42,8 @@ func TestSteadyReader(t *testing.T) {
 	const buffer = 1 << 20
 	r := newRig(t, 1, func(p *pool.Pool, s *Server) {
 		strict(p, s)
-		p.Timeout = 3 * time.Second
-		s.ClientBuffer, s.ClientTimeout = buffer, 5*time.Second
+		p.Timeout = patience / 2
+		s.ClientBuffer, s.ClientTimeout = buffer, patience/2
 	})
 	value := noise(40 << 20)
 	r.set("key", value)
@@ -115,12 +115,12 @@ func TestStuckClients(t *testing.T) {
 		s.ClientBuffer, s.ClientTimeout = buffer, 300*time.Millisecond
 	})
 	a, b := r.keyOf(0, 1), r.keyOf(1, 1)
-	r.set(a, noise(3<<20))
-	r.set(b, noise(3<<20))
+	r.set(a, noise(2<<20))
+	r.set(b, noise(2<<20))
 	var stuck []*conn
 	for range clients {
 		c := r.dial()
-		c.send(slices.Repeat([]string{"GET " + a, "GET " + b}, 10)...)
+		c.send(slices.Repeat([]string{"GET " + a, "GET " + b}, 4)...)
 		stuck = append(stuck, c)
 	}
 	most := 0

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,7 @@ type Server struct {
 	ClientTimeout time.Duration // for a client to take leastTaken when no more may be kept; 0: DefaultClientTimeout
 	ResolvePeriod time.Duration // how long a server's addresses are taken without asking again; see dial.Names
 
+	lookup      func(ctx context.Context, host string) ([]netip.Addr, error) // nil: the system's
 	names       *dial.Names
 	descriptors atomic.Int64 // that clients may take in all
 	taken       atomic.Int64 // of them
@@ -106,7 +108,7 @@ func orDefault(n, d int) int {
 // It is called once.
 func (s *Server) Start(pools []pool.Pool) error {
 	s.listeners, s.configs = map[string]*listener{}, map[string]pool.Pool{}
-	s.names = &dial.Names{Keep: s.ResolvePeriod, Stale: staleNames}
+	s.names = &dial.Names{Keep: s.ResolvePeriod, Stale: staleNames, Lookup: s.lookup}
 	for range max(1, s.Threads) {
 		w, err := newWorker(s)
 		if err != nil {

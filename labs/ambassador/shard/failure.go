@@ -1,17 +1,12 @@
 package shard
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"distlab/lab/check"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // within bounds every answer while a shard is away: the pool's timeout is 2 s, and a busy machine gets some more.
@@ -19,224 +14,191 @@ const within = 4 * time.Second
 
 // answer is what came of one key.
 type answer struct {
-	value string
-	err   error
-	took  time.Duration
+	reply
+	err  error
+	took time.Duration
 }
 
-// getEach asks for every key at once, each on a connection of its own, so that no answer waits for another.
-func getEach(ctx context.Context, c *redis.Client, keys []string) map[string]answer {
-	var mu sync.Mutex
+// askEach asks for every key at once, each on a connection of its own, so that no answer waits for another.
+func askEach(m *check.M, lines []*wire, requests [][]string) []answer {
+	answers := make([]answer, len(requests))
 	var wg sync.WaitGroup
-	answers := map[string]answer{}
-	for _, key := range keys {
+	for i, args := range requests {
 		wg.Go(func() {
 			begun := time.Now()
-			value, err := c.Get(ctx, key).Result()
-			mu.Lock()
-			defer mu.Unlock()
-			answers[key] = answer{value, err, time.Since(begun)}
+			lines[i].conn.SetDeadline(begun.Add(2 * within)) // what is late is measured, and what hangs ends
+			r, err := lines[i].ask(args...)
+			answers[i] = answer{r, err, time.Since(begun)}
 		})
 	}
 	wg.Wait()
+	check.Must(m.Context().Err())
 	return answers
 }
 
-// tally is what happened to the keys of the other shards and to those of the one that is away.
-type tally struct {
-	others, othersFailed int
-	own, ownFailed, late int
-	slowest              time.Duration
-	first                []string // what was wrong first
+// openEach are that many connections.
+func openEach(m *check.M, n int) []*wire {
+	lines := make([]*wire, n)
+	for i := range lines {
+		lines[i] = open(m)
+		check.Got(lines[i].ask("PING"))
+	}
+	return lines
 }
 
-func (t *tally) wrong(format string, args ...any) {
-	if len(t.first) < 5 {
-		t.first = append(t.first, fmt.Sprintf(format, args...))
-	}
-}
-
-// add judges one answer. Own keys must fail, and soon: an answer that is no error would be made up.
-func (t *tally) add(key string, own bool, a answer) {
-	t.slowest = max(t.slowest, a.took)
-	if a.took > within {
-		t.late++
-		t.wrong("%s took %.1f s", key, a.took.Seconds())
-	}
-	if own {
-		t.own++
-		if a.err != nil && !errors.Is(a.err, redis.Nil) {
-			t.ownFailed++
-		} else {
-			t.wrong("%s of the shard that is away: %q, %v", key, a.value, a.err)
-		}
-		return
-	}
-	t.others++
-	if a.err != nil || a.value != key {
-		t.othersFailed++
-		t.wrong("%s of another shard: %q, %v", key, a.value, a.err)
-	}
-}
-
-// blastRadius takes one shard away, first frozen and then stopped, and looks at every key.
-func blastRadius(ctx context.Context, s *check.Stack) (check.Result, error) {
+// blastRadius takes one shard away, first frozen and then stopped, and has every key read and written, one by one and together.
+func blastRadius(m *check.M) check.Result {
 	const n, victim = 60, "redis-b"
-	c, err := connect(ctx, s, func(o *redis.Options) {
-		o.PoolSize, o.ReadTimeout = n, within+2*time.Second // longer than the threshold: what is late is measured, and not what hangs
-	})
-	if err != nil {
-		return check.Result{}, err
-	}
-	defer c.Close()
-	prefix := fresh(s, "blast-radius")
-	keys := numbered(s, prefix, n)
-	// Connections are made now: later each key has one.
-	getEach(ctx, c, keys)
-	single, multi := &tally{}, &tally{}
-	var how []string
+	var ways check.Ways
+	var slowest time.Duration
+	hangs := false
 	for _, fault := range []struct {
 		name string
-		do   func(context.Context, string, ...check.FaultOption) (*check.Fault, error)
-	}{{"hangs", s.Pause}, {"is stopped", s.Stop}} {
-		if err := fill(ctx, c, keys); err != nil {
-			return check.Result{}, err
+		do   func(string, ...check.FaultOption) *check.Fault
+	}{{"hangs", m.Pause}, {"stopped", m.Stop}} {
+		lines := openEach(m, n)
+		keys := numbered(m, fresh(m), n)
+		values := valued(m, keys)
+		lines[0].fill(keys, values)
+		owner := owners(m, keys, values)
+		away := func(i int) bool { return owner[i] == victim }
+		m.Need(slices.Contains(owner, victim) && slices.ContainsFunc(owner, func(o string) bool { return o != victim }), "all keys are alike")
+		gone := fault.do(victim)
+		note := func(what string, i int, a answer, want string) {
+			way := ways.Way(fault.name + ", " + what)
+			late := a.took > within || a.err != nil
+			slowest, hangs = max(slowest, a.took), hangs || late
+			if away(i) { // no answer but an error: another one would be made up
+				way.Note(!late && a.kind == '-', "%s, of the shard that is away: %v, %v, after %.1f s", keys[i], a.reply, a.err, a.took.Seconds())
+				return
+			}
+			way.Note(!late && a.is(want), "%s, of another shard: %v, %v, after %.1f s", keys[i], a.reply, a.err, a.took.Seconds())
 		}
-		owner, err := owners(ctx, s, prefix)
-		if err != nil {
-			return check.Result{}, err
+		for i, a := range askEach(m, lines, each("GET", keys, nil)) {
+			note("GET", i, a, values[i])
 		}
-		f, err := fault.do(ctx, victim)
-		if err != nil {
-			return check.Result{}, err
+		if !hangs { // else it is decided, and would only hang again
+			together(m, lines[0], keys, values, note)
+			whole(m, fault.name, lines, keys, away, &ways)
 		}
-		one := &tally{}
-		for key, a := range getEach(ctx, c, keys) {
-			single.add(key, owner[key] == victim, a)
-			one.add(key, owner[key] == victim, a)
+		for _, l := range lines {
+			l.close()
 		}
-		if one.own == 0 || one.others == 0 {
-			return check.Unknown("of %d keys %d are on %s", n, one.own, victim), nil
+		if hangs {
+			break
 		}
-		if err := multi.mget(ctx, c, keys, func(key string) bool { return owner[key] == victim }); err != nil {
-			return check.Result{}, err
-		}
-		how = append(how, fmt.Sprintf("the shard %s: slowest answer %.2f s", fault.name, one.slowest.Seconds()))
-		if single.late+multi.late > 0 {
-			break // decided, and what hangs would only hang again
-		}
-		if err := f.Heal(ctx); err != nil {
-			return check.Result{}, err
-		}
-		if err := whole(ctx, c, keys); err != nil {
-			return check.Result{}, err
-		}
+		m.Heal(gone)
+		m.Await(patience, "all shards", func(m *check.M) error { return served(m, keys) })
 	}
-	ok := single.othersFailed+multi.othersFailed+single.late+multi.late == 0 && single.ownFailed == single.own && multi.ownFailed == multi.own
-	res := check.Decide(ok, "its own keys: %d of %d failed; others: %d of %d; by MGET %d of %d and %d of %d; %d answers late",
-		single.ownFailed, single.own, single.othersFailed, single.others,
-		multi.ownFailed, multi.own, multi.othersFailed, multi.others, single.late+multi.late)
-	return res.Want("all, none, within %v", within).Of(single.own+single.others+multi.own+multi.others).
-		Because("%s\n%s", strings.Join(how, "\n"), strings.Join(slices.Concat(single.first, multi.first), "\n")), nil
+	return ways.Decide().Because("the slowest answer took %.2f s", slowest.Seconds()).
+		Want("own keys an error, others as ever, within %v", within)
 }
 
-// mget asks for all keys in one request: each must have its own value or error in its place.
-func (t *tally) mget(ctx context.Context, c *redis.Client, keys []string, own func(key string) bool) error {
-	begun := time.Now()
-	values, err := c.MGet(ctx, keys...).Result()
-	took := time.Since(begun)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	for i, key := range keys {
-		a := answer{err: err, took: took}
-		if err == nil && i < len(values) {
-			switch v := values[i].(type) {
-			case string:
-				a.value = v
-			case error:
-				a.err = v
-			}
+// together asks for all keys in one MGET: each must have its own value or error in its place.
+func together(m *check.M, w *wire, keys, values []string, note func(what string, i int, a answer, want string)) {
+	a := askEach(m, []*wire{w}, [][]string{append([]string{"MGET"}, keys...)})[0]
+	for i := range keys {
+		one := answer{reply{kind: '?'}, a.err, a.took}
+		if len(a.list) == len(keys) {
+			one.reply = a.list[i]
 		}
-		t.add(key, own(key), a)
+		note("MGET", i, one, values[i])
+	}
+}
+
+// whole has commands that are right as a whole or not at all: with a part of the keys away they must not say that all is well.
+// Of what they were to write, the keys of the other shards may be there, and none of another value.
+func whole(m *check.M, fault string, lines []*wire, keys []string, away func(int) bool, ways *check.Ways) {
+	values := valued(m, keys)
+	mset := []string{"MSET"}
+	for i, key := range keys {
+		mset = append(mset, key, values[i])
+	}
+	var requests [][]string
+	for _, name := range []string{"EXISTS", "TOUCH", "DEL", "UNLINK"} {
+		requests = append(requests, append([]string{name}, keys...))
+	}
+	requests = append(requests, mset)
+	for _, args := range requests {
+		a := askEach(m, lines, [][]string{args})[0]
+		ways.Way(fault+", "+args[0]+" as a whole").Note(a.err == nil && a.kind == '-' && a.took <= within,
+			"%s over all keys: %v, %v, after %.1f s", args[0], a.reply, a.err, a.took.Seconds())
+	}
+	// A key at a time, writing tells the same: OK is said of what is there afterwards, and of nothing else.
+	values = valued(m, keys)
+	for i, a := range askEach(m, lines, each("SET", keys, func(i int) []string { return []string{values[i], "EX", keep} })) {
+		ways.Way(fault+", SET").Note(a.err == nil && a.took <= within && (a.kind == '-') == away(i) && (a.kind == '-' || a.text == "OK"),
+			"%s: %v, %v, after %.1f s", keys[i], a.reply, a.err, a.took.Seconds())
+	}
+	var others, written []string
+	for i, key := range keys {
+		if !away(i) {
+			others, written = append(others, key), append(written, values[i])
+		}
+	}
+	for i, a := range askEach(m, lines, each("GET", others, nil)) {
+		ways.Way(fault+", SET").Note(a.err == nil && a.is(written[i]), "what %s says OK of is %v", others[i], a.reply)
+	}
+}
+
+// served says whether every key is answered without an error.
+func served(m *check.M, keys []string) error {
+	w := open(m)
+	defer w.close()
+	for i, r := range check.Got(w.all(each("GET", keys, nil))) {
+		if r.kind == '-' {
+			return fmt.Errorf("%s: %v", keys[i], r)
+		}
 	}
 	return nil
 }
 
-// whole waits until every key is answered without an error.
-func whole(ctx context.Context, c *redis.Client, keys []string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return check.Wait(ctx, "all shards", func(ctx context.Context) error {
-		for key, a := range getEach(ctx, c, keys) {
-			if a.err != nil && !errors.Is(a.err, redis.Nil) {
-				return fmt.Errorf("%s: %w", key, a.err)
+// recovers stops a shard until the ambassador has given it up, starts it, and waits until its keys are served. The
+// server is empty then, and may have another address.
+func recovers(m *check.M) check.Result {
+	const n, victim, limit, hold = 30, "redis-c", 5 * time.Second, 2 * time.Second
+	w := open(m)
+	keys := numbered(m, fresh(m), n)
+	values := valued(m, keys)
+	w.fill(keys, values)
+	w.close()
+	m.Need(slices.Contains(owners(m, keys, values), victim), "none of %d keys is on %s", n, victim)
+	before := m.State(ambassador)
+	gone := m.Stop(victim, check.Seen(m.Watch(func(m *check.M) string {
+		if served(m, keys) != nil {
+			return "its keys fail"
+		}
+		return "all keys are answered"
+	})))
+	m.Heal(gone) // returns when the server is healthy
+	back, last := m.Until(2*limit, func(m *check.M) error { return served(m, keys) })
+	m.Need(back != check.Never || m.State(victim).Status == "running", "%s is not running", victim)
+	res := check.Decide(false, "its keys are served after %v: %v", back, last).Want("within %v", limit).Of(n)
+	if back == check.Never {
+		return res
+	}
+	// They are its own again, are read as written, and stay so.
+	w = open(m)
+	defer w.close()
+	values = valued(m, keys)
+	w.fill(keys, values)
+	its := 0
+	for _, owner := range owners(m, keys, values) {
+		if owner == victim {
+			its++
+		}
+	}
+	held := m.Hold(hold, func(*check.M) error {
+		for i, r := range check.Got(w.all(each("GET", keys, nil))) {
+			if !r.is(values[i]) {
+				return fmt.Errorf("%s: %v", keys[i], r)
 			}
 		}
 		return nil
 	})
-}
-
-// recovers stops a shard until the ambassador has given it up, starts it, and waits until its keys are served. The
-// server is empty then, and may have another address.
-func recovers(ctx context.Context, s *check.Stack) (check.Result, error) {
-	const n, victim, limit = 30, "redis-c", 5 * time.Second
-	c, err := connect(ctx, s, func(o *redis.Options) { o.PoolSize = n })
-	if err != nil {
-		return check.Result{}, err
-	}
-	defer c.Close()
-	prefix := fresh(s, "recovers")
-	keys := numbered(s, prefix, n)
-	if err := fill(ctx, c, keys); err != nil {
-		return check.Result{}, err
-	}
-	has, err := keysOn(ctx, s, victim, prefix)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if len(has) == 0 {
-		return check.Unknown("of %d keys none is on %s", n, victim), nil
-	}
-	before, err := s.State(ctx, ambassador)
-	if err != nil {
-		return check.Result{}, err
-	}
-	f, err := s.Stop(ctx, victim, check.Seen(func(ctx context.Context) (string, error) {
-		failed := 0
-		for _, a := range getEach(ctx, c, keys) {
-			if a.err != nil && !errors.Is(a.err, redis.Nil) {
-				failed++
-			}
-		}
-		if failed > 0 {
-			return "its keys fail", nil
-		}
-		return "all keys are answered", nil
-	}))
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := f.Heal(ctx); err != nil { // returns when the server is healthy
-		return check.Result{}, err
-	}
-	begun := time.Now()
-	waited := whole(ctx, c, keys)
-	took := time.Since(begun)
-	if ctx.Err() != nil {
-		return check.Result{}, context.Cause(ctx)
-	}
-	wrote := fill(ctx, c, keys)
-	has, err = keysOn(ctx, s, victim, prefix)
-	if err != nil {
-		return check.Result{}, err
-	}
-	after, err := s.State(ctx, ambassador)
-	if err != nil {
-		return check.Result{}, err
-	}
+	after := m.State(ambassador)
 	same := after.StartedAt.Equal(before.StartedAt) && after.Restarts == before.Restarts
-	ok := waited == nil && wrote == nil && len(has) > 0 && took <= limit && same
-	return check.Decide(ok, "all %d keys answered %.1f s after the server is healthy, %d of them its own; ambassador restarted: %v", n, took.Seconds(), len(has), !same).
-		Want("within %v, without a restart", limit).Of(n).Because("%v\n%v", waited, wrote), nil
+	return check.Decide(back.Within(limit) && held.Broke == nil && its > 0 && same,
+		"all %d keys served after %v, %d of them its own, and so it %v; ambassador restarted: %v", n, back, its, held, !same).
+		Want("within %v, for %v, without a restart", limit, hold).Of(n * held.Asked)
 }
