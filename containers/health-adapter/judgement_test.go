@@ -245,7 +245,7 @@ func TestFindingOfTheDead(t *testing.T) {
 func TestMeanings(t *testing.T) {
 	for _, n := range append(slices.Collect(maps.Keys(meanings)), 4711) {
 		f := newFake(t, (&minimal{login: n}).serve)
-		r, _ := check(t, &Server{Addr: f.addr, User: "health"}, Question{Query: "SELECT 1"})
+		r := patiently(t, &Server{Addr: f.addr, User: "health"}, Question{Query: "SELECT 1"})
 		if want := fmt.Sprintf("(error %d)", n); r.Up || !strings.HasSuffix(r.Reason, want) || strings.Contains(r.Reason, "10.9.8.7") {
 			t.Errorf("%d: %+v", n, r)
 		}

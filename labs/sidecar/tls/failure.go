@@ -28,16 +28,20 @@ func appDown(m *check.M) check.Result {
 		}
 	}
 	m.Await(patience, "the page, in every way", all(http.StatusOK))
-	gone, bad, back, page := timeline(m, func() *check.Fault { return m.Stop(app) }, all(http.StatusBadGateway), all(http.StatusOK))
-	ok := gone.Within(within) && bad.Broke == nil && back.Within(within) && page.Broke == nil
-	return check.Decide(ok, "502 after %v, which %v; the page after %v, which %v", gone, bad, back, page).
-		Want("each within %v, and so it stays", within).Of(bad.Asked + page.Asked)
+	res, _ := timeline(m, func() *check.Fault { return m.Stop(app) }, all(http.StatusBadGateway), all(http.StatusOK))
+	return res
 }
 
 // unready is what the sidecar itself says of the same: an orchestrator asks /readyz, an operator the status.
 func unready(m *check.M) check.Result {
+	var slowest time.Duration
 	says := func(code int, up bool) func(*check.M) error {
 		return func(m *check.M) error {
+			live := m.Get(pod, adminPort, "/livez") // nobody restarts the sidecar for the app
+			slowest = max(slowest, live.Took)
+			if err := live.Is(http.StatusOK); err != nil {
+				return err
+			}
 			if err := m.Get(pod, adminPort, "/readyz").Is(code); err != nil {
 				return err
 			}
@@ -46,28 +50,40 @@ func unready(m *check.M) check.Result {
 			if st.Backend.OK != up {
 				return fmt.Errorf("the status says that the app is up: %t", st.Backend.OK)
 			}
-			return m.Get(pod, adminPort, "/livez").Is(http.StatusOK) // nobody restarts the sidecar for the app
+			return nil
 		}
 	}
 	m.Await(patience, "readiness", says(http.StatusOK, true))
-	gone, not, back, ready := timeline(m, func() *check.Fault { return m.Stop(app) },
-		says(http.StatusServiceUnavailable, false), says(http.StatusOK, true))
-	ok := gone.Within(within) && not.Broke == nil && back.Within(within) && ready.Broke == nil
-	return check.Decide(ok, "unready after %v, which %v; ready after %v, which %v", gone, not, back, ready).
-		Want("each within %v, and so it stays", within).Of(not.Asked + ready.Asked)
+	res, ok := timeline(m, func() *check.Fault { return m.Stop(app) }, says(http.StatusServiceUnavailable, false), says(http.StatusOK, true))
+	m.Need(ok || slowest < within/4, "the machine is too busy: /livez took %v; it would have said: %s", slowest, res.Measured)
+	return res
 }
 
-// timeline does a fault, waits for what it must bring and sees whether that holds, and the same for its end.
-func timeline(m *check.M, do func() *check.Fault, broken, well func(*check.M) error) (gone check.Took, bad check.Held, back check.Took, good check.Held) {
+// timeline does a fault, waits for what it must bring and sees whether that holds, and the same for its end. What counts is
+// when the last question was asked that had another answer: how long an answer takes is the machine's business as well.
+func timeline(m *check.M, do func() *check.Fault, broken, well func(*check.M) error) (check.Result, bool) {
+	sees := func(state func(*check.M) error) (last check.Took, held check.Held) {
+		begun := time.Now()
+		took, err := m.Until(3*within, func(m *check.M) error {
+			asked := check.Took(time.Since(begun))
+			err := state(m)
+			if err != nil {
+				last = asked
+			}
+			return err
+		})
+		if took == check.Never {
+			return took, check.Held{Broke: err}
+		}
+		return last, m.Hold(hold, state)
+	}
 	f := do()
-	if gone, _ = m.Until(3*within, broken); gone != check.Never {
-		bad = m.Hold(hold, broken)
-	}
+	gone, bad := sees(broken)
 	m.Heal(f)
-	if back, _ = m.Until(3*within, well); back != check.Never {
-		good = m.Hold(hold, well)
-	}
-	return gone, bad, back, good
+	back, good := sees(well)
+	ok := gone.Within(within) && bad.Broke == nil && back.Within(within) && good.Broke == nil
+	return check.Decide(ok, "the last other answer was asked for %v after the end of the app, and what followed %v; %v after its start, and what followed %v",
+		gone, bad, back, good).Want("each within %v, and so it stays", within).Of(bad.Asked + good.Asked), ok
 }
 
 // drain has requests in flight, of several kinds, under load, and stops the sidecar. A request that the stopped sidecar
