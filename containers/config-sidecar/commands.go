@@ -75,13 +75,14 @@ var readCommand = daemon.Command{
 		flags := flag.NewFlagSet("config-sidecar read", flag.ContinueOnError)
 		flags.SetOutput(stderr)
 		length := flags.Duration("for", 5*time.Second, "how long")
+		until := flags.String("until", "", "until the first file has this SHA-256, if that is earlier")
 		if err := flags.Parse(args); err != nil || flags.NArg() < 2 {
-			fmt.Fprintln(stderr, "usage: config-sidecar read [-for 5s] FOLDER FILE…")
+			fmt.Fprintln(stderr, "usage: config-sidecar read [-for 5s] [-until SHA256] FOLDER FILE…")
 			return 2
 		}
 		ctx, cancel := context.WithTimeout(ctx, *length)
 		defer cancel()
-		seen, lost := reading(ctx, flags.Arg(0), flags.Args()[1:])
+		seen, lost := reading(ctx, flags.Arg(0), flags.Args()[1:], *until)
 		enc := json.NewEncoder(stdout)
 		for _, s := range seen {
 			if err := enc.Encode(s); err != nil {
@@ -107,7 +108,7 @@ type Seen struct {
 const mostSeen = 10000
 
 // reading resolves the link once for each read, and takes all files from where it leads to.
-func reading(ctx context.Context, folder string, names []string) (seen []*Seen, lost int) {
+func reading(ctx context.Context, folder string, names []string, until string) (seen []*Seen, lost int) {
 	known := map[string]*Seen{}
 	for ctx.Err() == nil {
 		sums, err := readOnce(folder, names)
@@ -124,6 +125,9 @@ func reading(ctx context.Context, folder string, names []string) (seen []*Seen, 
 			seen = append(seen, known[key])
 		}
 		known[key].Count++
+		if sums[0] == until {
+			break
+		}
 	}
 	return seen, lost
 }
