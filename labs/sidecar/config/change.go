@@ -170,20 +170,26 @@ func coalesced(m *check.M) check.Result {
 	settle(m)
 	before := shown(m).Loads
 	var last files
+	first := m.Fresh()
 	addr := m.Address(api, apiPort) // asked once: the engine would be asked for each change else
-	tick := time.NewTicker(time.Second / n)
-	defer tick.Stop()
 	begun := time.Now()
-	for i := range n {
-		mark := fmt.Sprintf("%d-%s", i, m.Fresh())
-		last = files{"site.conf": "title = " + mark + "\ninclude = texts.conf\n", "texts.conf": "greeting = hello from " + mark + "\n"}
-		body := check.Got(json.Marshal(map[string]any{"files": last}))
-		number(m.Send("PUT", "http://"+addr+"/configs/shop", body, "Authorization", token))
-		select {
-		case <-tick.C:
+	change := func(m *check.M, i int) {
+		mark := fmt.Sprintf("%d-%s", i, first)
+		f := files{"site.conf": "title = " + mark + "\ninclude = texts.conf\n", "texts.conf": "greeting = hello from " + mark + "\n"}
+		body := check.Got(json.Marshal(map[string]any{"files": f}))
+		due := time.NewTimer(time.Until(begun.Add(time.Duration(i) * time.Second / n)))
+		defer due.Stop()
+		select { // each leaves at its time, and does not wait for the one before
+		case <-due.C:
 		case <-m.Context().Done():
 		}
+		number(m.Send("PUT", "http://"+addr+"/configs/shop", body, "Authorization", token))
+		if i == n-1 {
+			last = f
+		}
 	}
+	m.Each(n-1, 8, change)
+	change(m, n-1)
 	took := time.Since(begun)
 	m.Need(took < limit, "the changes took %.1f s: that is no burst", took.Seconds())
 	arrived, why := m.Until(patient, has(last))
