@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,46 +109,67 @@ type Seen struct {
 // mostSeen bounds what is kept.
 const mostSeen = 10000
 
-// reading resolves the link once for each read, and takes all files from where it leads to.
+// reading resolves the link once for each read, and takes all files from where it leads to. It is quick, for what it
+// looks for lasts microseconds: only what differs from the read before is hashed.
 func reading(ctx context.Context, folder string, names []string, until string) (seen []*Seen, lost int) {
 	known := map[string]*Seen{}
+	last, now := make([][]byte, len(names)), make([][]byte, len(names))
+	var current *Seen
 	for ctx.Err() == nil {
-		sums, err := readOnce(folder, names)
-		if err != nil {
+		if err := readOnce(folder, names, now); err != nil {
 			lost++
 			continue
 		}
-		key := fmt.Sprint(sums)
-		if known[key] == nil {
-			if len(seen) == mostSeen {
-				break
+		if current == nil || !slices.EqualFunc(last, now, bytes.Equal) {
+			var sums []string
+			for _, text := range now {
+				sum := sha256.Sum256(text)
+				sums = append(sums, hex.EncodeToString(sum[:]))
 			}
-			known[key] = &Seen{Files: sums}
-			seen = append(seen, known[key])
+			key := fmt.Sprint(sums)
+			if known[key] == nil {
+				if len(seen) == mostSeen {
+					break
+				}
+				known[key] = &Seen{Files: sums}
+				seen = append(seen, known[key])
+			}
+			current = known[key]
+			last, now = now, last
 		}
-		known[key].Count++
-		if sums[0] == until {
+		current.Count++
+		if current.Files[0] == until {
 			break
 		}
 	}
 	return seen, lost
 }
 
-func readOnce(folder string, names []string) (sums []string, err error) {
+// readOnce reads each file into its place in texts, whose memory it uses again.
+func readOnce(folder string, names []string, texts [][]byte) error {
 	first, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.FromSlash(names[0])))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for range strings.Count(names[0], "/") + 1 {
 		first = filepath.Dir(first)
 	}
-	for _, name := range names {
-		text, err := os.ReadFile(filepath.Join(first, name))
-		if err != nil {
-			return nil, err
+	for i, name := range names {
+		if err := readInto(filepath.Join(first, name), &texts[i]); err != nil {
+			return err
 		}
-		sum := sha256.Sum256(text)
-		sums = append(sums, hex.EncodeToString(sum[:]))
 	}
-	return sums, nil
+	return nil
+}
+
+func readInto(path string, text *[]byte) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := bytes.NewBuffer((*text)[:0])
+	_, err = buf.ReadFrom(f)
+	*text = buf.Bytes()
+	return err
 }

@@ -92,7 +92,7 @@ func TestHTTPAnswers(t *testing.T) {
 		{"404", text(404, "", ""), "", "", "404"},
 		{"204", text(204, "", ""), "", "", "204"},
 		{"304 that nobody asked for", text(304, "", ""), "", "", "nothing new"},
-		{"a redirect without end", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) }, "", "", "10 redirects"},
+		{"a redirect without end", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, "", "", "10 redirects"},
 		{"never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "", "", "no whole answer within 200ms"},
 		{"a beginning, and then never", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, `{"version": 1,`)
@@ -192,7 +192,6 @@ type scripted struct {
 	mu    sync.Mutex
 	next  []any // Set or error
 	asked []string
-	begun time.Time
 }
 
 func (s *scripted) Next(ctx context.Context, known string) (Set, error) {
@@ -383,7 +382,7 @@ func (e *etcd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} `json:"create_request"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		http.Error(w, err.Error(), 400)
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	e.mu.Lock()
@@ -395,7 +394,7 @@ func (e *etcd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case mode == "html":
 		io.WriteString(w, "<html>")
 	case mode == "500":
-		http.Error(w, `{"error":"etcdserver: no leader","code":14}`, 503)
+		http.Error(w, `{"error":"etcdserver: no leader","code":14}`, http.StatusServiceUnavailable)
 	case r.URL.Path == "/v3/kv/range":
 		e.rangeOf(w, string(in.Key), string(in.End))
 	case r.URL.Path == "/v3/watch":

@@ -57,9 +57,9 @@ func TestTellHTTP(t *testing.T) {
 		case "/made":
 			w.WriteHeader(201)
 		case "/no":
-			http.Error(w, "line 3: no", 500)
+			http.Error(w, "line 3: no", http.StatusInternalServerError)
 		case "/moved":
-			http.Redirect(w, r, "/ok", 302)
+			http.Redirect(w, r, "/ok", http.StatusFound)
 		case "/never":
 			<-r.Context().Done()
 		}
@@ -91,7 +91,7 @@ func TestRetold(t *testing.T) {
 	n := 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if n++; n < 3 {
-			http.Error(w, "still booting", 503)
+			http.Error(w, "still booting", http.StatusServiceUnavailable)
 		}
 	}))
 	defer srv.Close()

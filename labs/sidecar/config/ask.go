@@ -61,7 +61,7 @@ type files map[string]string
 
 // shop is a version whose two files the app reads have the same mark, and are large enough to be seen half written.
 func shop(mark string) files {
-	pad := strings.Repeat("# "+mark+" "+strings.Repeat("-", 60)+"\n", 400)
+	pad := strings.Repeat("# "+mark+" "+strings.Repeat("-", 60)+"\n", 620)
 	return files{
 		"site.conf":  "title = " + mark + "\ninclude = texts.conf\n" + pad,
 		"texts.conf": "greeting = hello from " + mark + "\n" + pad,

@@ -219,7 +219,9 @@ func sameProcess(m *check.M) check.Result {
 		f := shop(m.Fresh())
 		put(m, f)
 		m.Await(patient, "the app with a change", has(f))
-		ask()
+		if ask(); !kept.Whole() {
+			break
+		}
 	}
 	answers := check.Got(flight.Result(m.Context()))
 	after, restarted := shown(m), m.State(app).StartedAt
