@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -84,26 +85,27 @@ var readCommand = daemon.Command{
 		}
 		ctx, cancel := context.WithTimeout(ctx, *length)
 		defer cancel()
-		seen, lost := reading(ctx, flags.Arg(0), flags.Args()[1:], *until)
+		seen, absent, lost := reading(ctx, flags.Arg(0), flags.Args()[1:], *until)
 		enc := json.NewEncoder(stdout)
 		for _, s := range seen {
 			if err := enc.Encode(s); err != nil {
 				return 1
 			}
 		}
-		if err := enc.Encode(Seen{Lost: lost}); err != nil {
+		if err := enc.Encode(Seen{Absent: absent, Lost: lost}); err != nil {
 			return 1
 		}
 		return 0
 	},
 }
 
-// Seen is a set of files as a reader found it. The last line has no files, and says how many reads led nowhere: the
-// folder went away meanwhile, because two newer versions came.
+// Seen is a set of files as a reader found it. The last line has no files, and says how many reads found nothing there, and
+// how many led nowhere: the folder went away meanwhile, because several newer versions came.
 type Seen struct {
-	Files []string `json:"files,omitempty"` // the SHA-256 of each, in the order of the arguments
-	Count int      `json:"count"`
-	Lost  int      `json:"lost"`
+	Files  []string `json:"files,omitempty"` // the SHA-256 of each, in the order of the arguments
+	Count  int      `json:"count"`
+	Absent int      `json:"absent"`
+	Lost   int      `json:"lost"`
 }
 
 // mostSeen bounds what is kept.
@@ -111,12 +113,16 @@ const mostSeen = 10000
 
 // reading resolves the link once for each read, and takes all files from where it leads to. It is quick, for what it
 // looks for lasts microseconds: only what differs from the read before is hashed.
-func reading(ctx context.Context, folder string, names []string, until string) (seen []*Seen, lost int) {
+func reading(ctx context.Context, folder string, names []string, until string) (seen []*Seen, absent, lost int) {
 	known := map[string]*Seen{}
 	last, now := make([][]byte, len(names)), make([][]byte, len(names))
 	var current *Seen
 	for ctx.Err() == nil {
-		if err := readOnce(folder, names, now); err != nil {
+		switch err := readOnce(folder, names, now); {
+		case errors.Is(err, errNothing):
+			absent++
+			continue
+		case err != nil:
 			lost++
 			continue
 		}
@@ -142,14 +148,17 @@ func reading(ctx context.Context, folder string, names []string, until string) (
 			break
 		}
 	}
-	return seen, lost
+	return seen, absent, lost
 }
+
+// errNothing says that what an app opens is not there.
+var errNothing = errors.New("nothing there")
 
 // readOnce reads each file into its place in texts, whose memory it uses again.
 func readOnce(folder string, names []string, texts [][]byte) error {
 	first, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.FromSlash(names[0])))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNothing, err)
 	}
 	for range strings.Count(names[0], "/") + 1 {
 		first = filepath.Dir(first)

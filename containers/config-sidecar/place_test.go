@@ -170,8 +170,9 @@ func TestNeverTorn(t *testing.T) {
 	old := put(t, p, version(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	var seen []*Seen
+	absent := 0
 	var wg sync.WaitGroup
-	wg.Go(func() { seen, _ = reading(ctx, p.Dir, []string{"a", "b"}, "") })
+	wg.Go(func() { seen, absent, _ = reading(ctx, p.Dir, []string{"a", "b"}, "") })
 	for i := 1; i < 40; i++ {
 		before := p.Current()
 		put(t, p, version(i))
@@ -181,6 +182,9 @@ func TestNeverTorn(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+	if absent > 0 {
+		t.Errorf("%d times there was nothing", absent)
+	}
 	if len(seen) < 3 || p.Current() == old {
 		t.Errorf("only %d sets were seen", len(seen))
 	}

@@ -195,7 +195,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"once", "x"}, ok, 2, "takes no arguments"},
 		{[]string{"read"}, nil, 2, "usage: config-sidecar read"},
 		{[]string{"read", "-for", "1ms", dest, "a"}, nil, 0, `"files":["6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"]`},
-		{[]string{"read", "-for", "1ms", dest, "gone"}, nil, 0, `"lost":`},
+		{[]string{"read", "-for", "1ms", dest, "gone"}, nil, 0, `"absent":`},
 	} {
 		var out bytes.Buffer
 		cmd := exec.Command(os.Args[0], tt.args...)

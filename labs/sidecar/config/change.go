@@ -53,9 +53,9 @@ func propagates(m *check.M) check.Result {
 
 // seen is a line of what a reader saw: the sums of the two files, and how often.
 type seen struct {
-	Files []string
-	Count int
-	Lost  int
+	Files  []string
+	Count  int
+	Absent int // the last line's: how often there was no file at all
 }
 
 // watched is what a reader and the app saw while versions followed each other.
@@ -152,7 +152,9 @@ func neverTorn(m *check.M) check.Result {
 			whole[sum(f[name])] = true
 		}
 		for _, s := range w.reader {
-			if len(s.Files) == 2 {
+			if len(s.Files) == 0 {
+				ways.Way("is there").Note(s.Absent == 0, "%d times there was no file", s.Absent)
+			} else {
 				what := "part of a file"
 				if s.Files[i] == sum("") {
 					what = "an empty file"
