@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"distlab/containers/internal/whole"
 )
@@ -59,18 +62,27 @@ func (s *Store) Open() error {
 	return nil
 }
 
-// save writes everything, whole: it is small, and what has been answered must be there after a crash.
+// save writes everything, whole: it is small, and what has been answered must be there after a crash. Each version was
+// encoded when it was made.
 func save(path string, configs map[string]*history) error {
 	if path == "" {
 		return nil
 	}
-	doc := document{Format: format, Configs: map[string][]*Version{}}
-	for name, h := range configs {
-		doc.Configs[name] = h.versions
+	var text bytes.Buffer
+	fmt.Fprintf(&text, `{"format":%d,"configs":{`, format)
+	for i, name := range slices.Sorted(maps.Keys(configs)) {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		fmt.Fprintf(&text, "\n%q:[", name) // names are plain
+		for j, v := range configs[name].versions {
+			if j > 0 {
+				text.WriteByte(',')
+			}
+			text.Write(v.doc)
+		}
+		text.WriteByte(']')
 	}
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return err
-	}
-	return whole.Write(path, text, 0o600)
+	text.WriteString("}}\n")
+	return whole.Write(path, text.Bytes(), 0o600)
 }

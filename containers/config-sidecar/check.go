@@ -43,6 +43,8 @@ func (c *Check) Run(ctx context.Context, dir, version string) error {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for a child that holds the output
 	err := cmd.Run()
+	// The folder has another name at each try: a reason is the same as long as it is.
+	what := func() string { return line(strings.NewReplacer(dir+"/", "", dir, "").Replace(out.String()), 400) }
 	if cmd.Process != nil {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
 	}
@@ -51,11 +53,11 @@ func (c *Check) Run(ctx context.Context, dir, version string) error {
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("not done after %v: %s", c.Timeout, out.line())
+		return fmt.Errorf("not done after %v: %s", c.Timeout, what())
 	case errors.Is(err, exec.ErrWaitDelay):
 		return nil // it said yes; a child of its own held the output
 	case errors.As(err, &exit):
-		return fmt.Errorf("%s: %s", exit, out.line())
+		return fmt.Errorf("%s: %s", exit, what())
 	}
 	return fmt.Errorf("cannot be run: %w", err)
 }
@@ -69,5 +71,3 @@ func (h *head) Write(text []byte) (int, error) {
 	}
 	return len(text), nil
 }
-
-func (h *head) line() string { return line(h.String(), 400) }

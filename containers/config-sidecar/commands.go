@@ -1,16 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,74 +78,107 @@ var readCommand = daemon.Command{
 		flags := flag.NewFlagSet("config-sidecar read", flag.ContinueOnError)
 		flags.SetOutput(stderr)
 		length := flags.Duration("for", 5*time.Second, "how long")
+		until := flags.String("until", "", "until the first file has this SHA-256, if that is earlier")
 		if err := flags.Parse(args); err != nil || flags.NArg() < 2 {
-			fmt.Fprintln(stderr, "usage: config-sidecar read [-for 5s] FOLDER FILE…")
+			fmt.Fprintln(stderr, "usage: config-sidecar read [-for 5s] [-until SHA256] FOLDER FILE…")
 			return 2
 		}
 		ctx, cancel := context.WithTimeout(ctx, *length)
 		defer cancel()
-		seen, lost := reading(ctx, flags.Arg(0), flags.Args()[1:])
+		seen, absent, lost := reading(ctx, flags.Arg(0), flags.Args()[1:], *until)
 		enc := json.NewEncoder(stdout)
 		for _, s := range seen {
 			if err := enc.Encode(s); err != nil {
 				return 1
 			}
 		}
-		if err := enc.Encode(Seen{Lost: lost}); err != nil {
+		if err := enc.Encode(Seen{Absent: absent, Lost: lost}); err != nil {
 			return 1
 		}
 		return 0
 	},
 }
 
-// Seen is a set of files as a reader found it. The last line has no files, and says how many reads led nowhere: the
-// folder went away meanwhile, because two newer versions came.
+// Seen is a set of files as a reader found it. The last line has no files, and says how many reads found nothing there, and
+// how many led nowhere: the folder went away meanwhile, because several newer versions came.
 type Seen struct {
-	Files []string `json:"files,omitempty"` // the SHA-256 of each, in the order of the arguments
-	Count int      `json:"count"`
-	Lost  int      `json:"lost"`
+	Files  []string `json:"files,omitempty"` // the SHA-256 of each, in the order of the arguments
+	Count  int      `json:"count"`
+	Absent int      `json:"absent"`
+	Lost   int      `json:"lost"`
 }
 
 // mostSeen bounds what is kept.
 const mostSeen = 10000
 
-// reading resolves the link once for each read, and takes all files from where it leads to.
-func reading(ctx context.Context, folder string, names []string) (seen []*Seen, lost int) {
+// reading resolves the link once for each read, and takes all files from where it leads to. It is quick, for what it
+// looks for lasts microseconds: only what differs from the read before is hashed.
+func reading(ctx context.Context, folder string, names []string, until string) (seen []*Seen, absent, lost int) {
 	known := map[string]*Seen{}
+	last, now := make([][]byte, len(names)), make([][]byte, len(names))
+	var current *Seen
 	for ctx.Err() == nil {
-		sums, err := readOnce(folder, names)
-		if err != nil {
+		switch err := readOnce(folder, names, now); {
+		case errors.Is(err, errNothing):
+			absent++
+			continue
+		case err != nil:
 			lost++
 			continue
 		}
-		key := fmt.Sprint(sums)
-		if known[key] == nil {
-			if len(seen) == mostSeen {
-				break
+		if current == nil || !slices.EqualFunc(last, now, bytes.Equal) {
+			var sums []string
+			for _, text := range now {
+				sum := sha256.Sum256(text)
+				sums = append(sums, hex.EncodeToString(sum[:]))
 			}
-			known[key] = &Seen{Files: sums}
-			seen = append(seen, known[key])
+			key := fmt.Sprint(sums)
+			if known[key] == nil {
+				if len(seen) == mostSeen {
+					break
+				}
+				known[key] = &Seen{Files: sums}
+				seen = append(seen, known[key])
+			}
+			current = known[key]
+			last, now = now, last
 		}
-		known[key].Count++
+		current.Count++
+		if current.Files[0] == until {
+			break
+		}
 	}
-	return seen, lost
+	return seen, absent, lost
 }
 
-func readOnce(folder string, names []string) (sums []string, err error) {
+// errNothing says that what an app opens is not there.
+var errNothing = errors.New("nothing there")
+
+// readOnce reads each file into its place in texts, whose memory it uses again.
+func readOnce(folder string, names []string, texts [][]byte) error {
 	first, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.FromSlash(names[0])))
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w: %w", errNothing, err)
 	}
 	for range strings.Count(names[0], "/") + 1 {
 		first = filepath.Dir(first)
 	}
-	for _, name := range names {
-		text, err := os.ReadFile(filepath.Join(first, name))
-		if err != nil {
-			return nil, err
+	for i, name := range names {
+		if err := readInto(filepath.Join(first, name), &texts[i]); err != nil {
+			return err
 		}
-		sum := sha256.Sum256(text)
-		sums = append(sums, hex.EncodeToString(sum[:]))
 	}
-	return sums, nil
+	return nil
+}
+
+func readInto(path string, text *[]byte) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := bytes.NewBuffer((*text)[:0])
+	_, err = buf.ReadFrom(f)
+	*text = buf.Bytes()
+	return err
 }
