@@ -16,8 +16,9 @@ func isolated(m *check.M) check.Result {
 	const (
 		rate  = 10
 		phase = 3 * time.Second
-		// times is by how much the p99 may grow: while the generator has its part of the processor, the server waits for it.
-		times, least = 4, 100 * time.Millisecond
+		// times is by how much the p99 may be above that of the neighbour, which says how busy the machine is: while the generator has
+		// its part of the processor, the server waits for it.
+		times, least = 5, 100 * time.Millisecond
 	)
 	write(m, data(m.Fresh(), 4000))
 	check.Must(generate(m).Is(http.StatusOK))
@@ -48,18 +49,21 @@ func isolated(m *check.M) check.Result {
 	stood = throttled(m, server) - stood
 	m.Need(before.Cgroup != nil && after.Cgroup != nil, "the generator cannot read its control group")
 	burnt := after.Cgroup.Seconds - before.Cgroup.Seconds
-	m.Need(burnt >= 0.4*quota*took, "the generator got %.2f s of a processor in %.1f s: it burnt too little to harm anybody", burnt, took)
-	calm, hot := rest.P99(), busy.P99()
-	limit := max(times*calm, least)
-	control := time.Duration(busy.Answers[1].Latency.P99 * float64(time.Second))
-	res := check.Decide(hot <= limit && busy.Failed() == 0, "p99 %d ms at rest, %d ms while %.2f processors burnt, %d requests failed",
-		calm.Milliseconds(), hot.Milliseconds(), burnt/took, busy.Failed()).Want("%d ms", limit.Milliseconds()).Of(busy.Requests()).
+	hot := busy.P99()
+	control := max(p99(rest.Answers[1]), p99(busy.Answers[1]))
+	limit := max(times*control, least)
+	res := check.Decide(hot <= limit && busy.Failed() == 0, "p99 %d ms at rest, %d ms while %.2f processors burnt, %d requests failed; the neighbour's %d ms",
+		rest.P99().Milliseconds(), hot.Milliseconds(), burnt/took, busy.Failed(), control.Milliseconds()).
+		Want("%d ms, none failed", limit.Milliseconds()).Of(busy.Requests()).
 		Because("control groups of version %d: the generator stood still for %.2f s in %d periods, nginx for %.2f s", after.Cgroup.Version,
 			after.Cgroup.Throttled-before.Cgroup.Throttled, after.Cgroup.Periods-before.Cgroup.Periods, stood)
-	if res.Verdict == check.Fail && control > limit {
-		m.Unknown("the neighbour's p99 was %d ms: the machine is too busy (%s)", control.Milliseconds(), res.Measured)
-	}
+	// A generator that got nothing harms nobody, and that would prove nothing.
+	m.Need(res.Verdict == check.Fail || burnt >= 0.4*quota*took, "the generator got %.2f s of a processor in %.1f s: it burnt too little to harm anybody", burnt, took)
 	return busy.Fair(res)
+}
+
+func p99(a check.LoadAnswer) time.Duration {
+	return time.Duration(a.Latency.P99 * float64(time.Second))
 }
 
 // generatorDown kills the generator in the middle of its work and looks at the pages for several periods. They are served, each
