@@ -5,9 +5,13 @@ import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
 	"distlab/labs/adapter/slowlog"
+	"distlab/labs/ambassador/balance"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
+	"distlab/labs/sidecar/logs"
+	"distlab/labs/sidecar/paas"
 	"distlab/labs/sidecar/tls"
 	"distlab/labs/sidecar/topz"
 )
@@ -17,8 +21,12 @@ var Catalog = []check.Lab{
 	tls.Lab,
 	topz.Lab,
 	content.Lab,
+	paas.Lab,
+	config.Lab,
+	logs.Lab,
 	shard.Lab,
 	split.Lab,
+	balance.Lab,
 	slowlog.Lab,
 	health.Lab,
 }

@@ -18,8 +18,6 @@ func TestWithoutTheFastPath(t *testing.T) {
 	carefully.Store(true)
 	t.Cleanup(func() { carefully.Store(false) })
 	for name, test := range map[string]func(*testing.T){
-		"Hostile":                TestHostile,
-		"HostileChunks":          TestHostileChunks,
 		"SlowClients":            TestSlowClients,
 		"MaxConnections":         TestMaxConnections,
 		"MaxRequests":            TestMaxRequests,

@@ -168,7 +168,7 @@ func isToken(s string) bool {
 func (cfg config) rules() Rules {
 	canonical := textproto.CanonicalMIMEHeaderKey
 	key := cfg.HashKey
-	if key.text == "" {
+	if key.String() == "" {
 		key.UnmarshalText([]byte("$remote_addr"))
 	}
 	return Rules{

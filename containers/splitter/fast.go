@@ -25,7 +25,7 @@ func (f *fast) Begin(c *forward.Conn, r *http1.Request) *forward.Backend {
 	user.facts = Facts{Client: c.Addr, Header: r}
 	if f.text {
 		user.facts.Method, user.facts.Host = string(r.Method), string(r.Host)
-		user.facts.setTarget(string(r.Target))
+		user.facts.SetTarget(string(r.Target))
 	}
 	user.decision = p.Splitter.Decide(&user.facts)
 	user.facts.Header = nil // it is good for this call only

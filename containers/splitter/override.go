@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"distlab/containers/internal/forward"
+
+	"distlab/containers/internal/balance"
 )
 
 // Override lets testers name their arm.
@@ -23,10 +25,10 @@ func (o *Override) find(t *set, f *Facts) int {
 		value = f.Header.Get(o.Header)
 	}
 	if value == "" && o.Query != "" {
-		value = argument(f.RawQuery, o.Query)
+		value = balance.Argument(f.RawQuery, o.Query)
 	}
 	if value == "" && o.Cookie != "" {
-		value = cookie(f.Header.Get("Cookie"), o.Cookie)
+		value = balance.Cookie(f.Header.Get("Cookie"), o.Cookie)
 	}
 	if value == "" || !o.mayUse(f.Client) {
 		return -1

@@ -60,7 +60,7 @@ func (p *Proxy) Engine() *forward.Engine {
 		// keeps of a request.
 		if !p.Careful && p.Mirror == nil && p.Requests == nil {
 			r := &p.Splitter.Rules
-			p.engine.Fast = &fast{p: p, text: len(r.Key.parts) > 0 || r.Override.Query != ""}
+			p.engine.Fast = &fast{p: p, text: !r.Key.None() || r.Override.Query != ""}
 		}
 	})
 	return p.engine
@@ -185,7 +185,7 @@ func (p *Proxy) facts(x *forward.Exchange) Facts {
 		Client: p.Forwarder.Client(r.RemoteAddr, r.Header["X-Forwarded-For"]),
 		Header: r.Header,
 	}
-	f.setTarget(x.Target)
+	f.SetTarget(x.Target)
 	return f
 }
 

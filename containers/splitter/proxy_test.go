@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"distlab/containers/internal/balance"
 )
 
 func two(t *testing.T, weights ...int) (*testArm, *testArm, []ArmSpec) {
@@ -252,7 +254,7 @@ func TestRetryBudget(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := startArm(t, "production", nil)
-			s := start(t, []ArmSpec{tt.bad, a.spec("weight=1")}, func(p *Proxy) { p.Splitter.Budget = Budget{Ratio: 0.1} })
+			s := start(t, []ArmSpec{tt.bad, a.spec("weight=1")}, func(p *Proxy) { p.Splitter.Budget = balance.Budget{Ratio: 0.1} })
 			c := client(t)
 			codes := map[int]int{}
 			for range 200 {

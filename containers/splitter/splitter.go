@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"distlab/containers/internal/balance"
 	"distlab/containers/internal/forward"
-	"distlab/containers/splitter/balance"
 )
 
 // Splitter decides which arm a request goes to. It knows of no HTTP library
@@ -16,7 +16,7 @@ import (
 // goroutine.
 type Splitter struct {
 	Rules  Rules
-	Budget Budget // of retries
+	Budget balance.Budget // of retries
 
 	Metrics *Metrics // nil: none
 
@@ -187,7 +187,7 @@ func (s *Splitter) Decide(f *Facts) Decision {
 	now := clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Budget.deposit(now)
+	s.Budget.Deposit(now)
 	return s.set.decide(&s.Rules, f, now)
 }
 
@@ -252,7 +252,7 @@ func (t *set) next(d *Decision, r *Rules, f *Facts, now time.Duration) int {
 		return t.peers.IPHash(&d.pick, f.Client, now)
 	}
 	var scratch [256]byte
-	key := r.Key.append(scratch[:0], f)
+	key := r.Key.Append(scratch[:0], f)
 	switch r.Balance {
 	case "hash":
 		return t.peers.Hash(&d.pick, key, now)
@@ -289,7 +289,7 @@ func (s *Splitter) Again(d *Decision, f *Facts, sent bool) bool {
 	if i < 0 {
 		return false
 	}
-	if sent && !s.Budget.withdraw(now) {
+	if sent && !s.Budget.Withdraw(now) {
 		balance.Release(next.set.peers.Peer(i))
 		return false
 	}

@@ -21,11 +21,7 @@ func TestWithoutTheFastPath(t *testing.T) {
 		name string
 		f    func(*testing.T)
 	}{
-		{"HostileHTTP1", TestHostileHTTP1},
-		{"HostileAfterGood", TestHostileAfterGood},
 		{"RefusalArrives", TestRefusalArrives},
-		{"HostileChunks", TestHostileChunks},
-		{"HopByHop", TestHopByHop},
 		{"SameBytes", TestSameBytes},
 		{"Streaming", TestStreaming},
 		{"EarlyParts", TestEarlyParts},

@@ -30,9 +30,10 @@ type certificateStatus struct {
 }
 
 type clientAuthStatus struct {
-	Mode string   `json:"mode"`
-	CA   string   `json:"ca,omitempty"`
-	CAs  []string `json:"ca_subjects,omitempty"`
+	Mode    string   `json:"mode"`
+	CA      string   `json:"ca,omitempty"`
+	CAs     []string `json:"ca_subjects,omitempty"`
+	Warning string   `json:"warning,omitempty"`
 }
 
 type connectionStatus struct {
@@ -61,7 +62,7 @@ func (c *Certificates) status() (list []certificateStatus, clients clientAuthSta
 		})
 	}
 	if now.clients != nil {
-		clients = clientAuthStatus{CA: c.ClientCA, CAs: now.clients.subjects}
+		clients = clientAuthStatus{CA: c.ClientCA, CAs: now.clients.subjects(), Warning: now.clients.warning(time.Now())}
 	}
 	return list, clients, last, good
 }

@@ -88,7 +88,6 @@ type Backend struct {
 type Handover struct {
 	Client *Client
 	Begun  []byte       // was read from it already
-	Skip   int64        // behind Begun: bytes of a body that the app has been sent, or does not want
 	Early  *http1.Early // the answer to the request in Begun; nil: it is yet to be sent
 }
 

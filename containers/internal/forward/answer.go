@@ -44,6 +44,9 @@ func (x *Exchange) Answer(resp *http.Response) error {
 	}
 	for name, values := range resp.Trailer {
 		if !said[name] {
+			// Where the head has not gone yet, it would go with a length, and without
+			// trailers.
+			http.NewResponseController(x.w).Flush()
 			name = http.TrailerPrefix + name
 		}
 		for _, v := range values {

@@ -168,9 +168,9 @@ type served struct {
 	overtaken atomic.Bool // before its request had come whole
 }
 
-// serve makes it of a connection of which begun was read, and behind that skip
-// bytes are nobody's. h2c leaves it to the client what it speaks.
-func (c *Conn) serve(refused func(http1.FramingError), begun []byte, skip int64, h2c bool) *served {
+// serve makes it of a connection of which begun was read. h2c leaves it to the
+// client what it speaks.
+func (c *Conn) serve(refused func(http1.FramingError), begun []byte, h2c bool) *served {
 	s := &served{Conn: c, wire: c, refused: refused, begun: begun}
 	if c.TLS != nil {
 		s.Conn = c.TLS
@@ -179,13 +179,13 @@ func (c *Conn) serve(refused func(http1.FramingError), begun []byte, skip int64,
 	if h2c && string(begun[:n]) == preface[:n] {
 		s.decided = n == len(preface)
 	} else {
-		s.beGuarded(skip)
+		s.beGuarded()
 	}
 	return s
 }
 
-func (s *served) beGuarded(skip int64) {
-	s.guard.Store(&http1.Guard{Conn: s.Conn, Begun: s.begun, Skip: skip, Refused: s.refused})
+func (s *served) beGuarded() {
+	s.guard.Store(&http1.Guard{Conn: s.Conn, Begun: s.begun, Refused: s.refused})
 	s.begun, s.decided = nil, true
 }
 
@@ -216,7 +216,7 @@ func (s *served) sniff() error {
 		n += k
 		s.begun = append(s.begun[:0], first[:n]...)
 		if !strings.HasPrefix(preface, string(first[:n])) {
-			s.beGuarded(0)
+			s.beGuarded()
 			return nil
 		}
 		if err != nil {

@@ -236,7 +236,7 @@ func (e *Engine) connect(c *Conn) {
 		e.put(c.TLS)
 		return
 	}
-	e.put(c.serve(e.refusing(c), nil, 0, e.H2C && c.TLS == nil))
+	e.put(c.serve(e.refusing(c), nil, e.H2C && c.TLS == nil))
 }
 
 // put gives a connection to the HTTP server, which is always about to accept.

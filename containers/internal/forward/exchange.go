@@ -59,7 +59,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.context = ctx
 	x.Client.Settle()
 	inFlight := e.inFlight.Add(1)
-	if r.Body != nil && r.Body != http.NoBody {
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 { // in HTTP/2 there always is one
 		x.body = &body{src: r.Body, control: http.NewResponseController(w), limit: e.Limits.Body}
 		// A server may answer while the client still sends; HTTP/2 always may.
 		x.body.control.EnableFullDuplex()
@@ -83,9 +83,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.Out = e.outgoing(x)
 	e.Handle(x)
-	if x.code == 0 && !x.abort {
-		x.code = http.StatusOK // a handler that wrote nothing
-		x.WriteHeader(x.code)
+	if !x.abort {
+		x.WriteHeader(http.StatusOK) // of a handler that wrote nothing
 	}
 }
 

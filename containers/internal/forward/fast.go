@@ -144,7 +144,7 @@ func (p *policy) Careful(h *fastpath.Handover) {
 	e, conn := p.e, h.Client.User.(*Conn)
 	conn.stall.Store(int64(e.Limits.Send))
 	conn.early.Store(h.Early)
-	e.put(conn.serve(e.refusing(conn), h.Begun, h.Skip, e.H2C && conn.TLS == nil && h.Early == nil))
+	e.put(conn.serve(e.refusing(conn), h.Begun, e.H2C && conn.TLS == nil && h.Early == nil))
 }
 
 func (p *policy) Closed(c *fastpath.Client) { c.User.(*Conn).Close() }

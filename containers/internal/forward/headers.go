@@ -97,8 +97,7 @@ func (e *Engine) outgoing(x *Exchange) *http.Request {
 	out.URL, out.RequestURI, out.Close, out.GetBody = &u, "", false, nil
 	SetTarget(out, x.Target)
 	out.Trailer = nil
-	if x.body == nil {
-		out.Body, out.ContentLength = http.NoBody, 0
+	if out.Body = http.NoBody; x.body == nil {
 		return out
 	}
 	if len(in.Trailer) > 0 || in.ContentLength < 0 {

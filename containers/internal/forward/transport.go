@@ -212,6 +212,15 @@ func (t *Transport) early(e *http1.Early, r *http.Request) (*http.Response, erro
 	}
 	l := newLink(t, "", e.Conn, e.Begun)
 	l.failed = e.Err
+	switch hasBody := r.Body != nil && r.Body != http.NoBody; {
+	case e.Deaf:
+		closeBody(r)
+	case hasBody || len(e.Unsent) > 0:
+		l.writing = &sending{done: make(chan struct{}), stop: make(chan struct{}), unsent: e.Unsent}
+		go l.send(l.writing, r, false)
+	default:
+		l.limit()
+	}
 	return l.await(r)
 }
 

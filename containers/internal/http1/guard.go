@@ -18,7 +18,6 @@ const poison = "\x00\r\n\r\n"
 type Guard struct {
 	net.Conn
 	Begun   []byte             // was read from Conn already, and comes first
-	Skip    int64              // behind Begun: bytes that are nobody's any more
 	Refused func(FramingError) // told of the first refusal; nil: nobody
 
 	mu      sync.Mutex // guards the following
@@ -69,12 +68,6 @@ func (g *Guard) Read(p []byte) (int, error) {
 
 func (g *Guard) read(p []byte) (int, error) {
 	if len(g.Begun) == 0 {
-		for g.Skip > 0 {
-			n, err := g.Conn.Read(p[:min(int64(len(p)), g.Skip)])
-			if g.Skip -= int64(n); err != nil {
-				return 0, err
-			}
-		}
 		return g.Conn.Read(p)
 	}
 	n := copy(p, g.Begun)
