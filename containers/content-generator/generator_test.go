@@ -180,17 +180,26 @@ func TestPublishFails(t *testing.T) {
 }
 
 // A run that was killed leaves files behind; the next one removes them, and nothing else.
-func TestOpen(t *testing.T) {
+func TestLeftovers(t *testing.T) {
 	p := Publisher{Dir: t.TempDir()}
 	put(t, p.Dir, whole.Prefix+"a.html.1", "half", "sub/"+whole.Prefix+"b", "half", "a.html", "whole", ".other", "theirs")
-	if err := p.Open(); err != nil {
+	pages := map[string][]byte{"a.html": []byte("whole")}
+	if _, err := p.Publish(t.Context(), pages); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"a.html": "whole", ".other": "theirs"}, tree(t, p.Dir)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if err := (&Publisher{Dir: filepath.Join(p.Dir, "none")}).Open(); !errors.Is(err, fs.ErrNotExist) {
+	// A volume that comes late is used once it is there.
+	late := Publisher{Dir: filepath.Join(p.Dir, "none")}
+	if _, err := late.Publish(t.Context(), pages); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
+	}
+	if err := os.Mkdir(late.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.Publish(t.Context(), pages); err != nil {
+		t.Error(err)
 	}
 }
 

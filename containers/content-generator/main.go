@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -36,9 +35,6 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		Source:    Source{Templates: cfg.TemplateDir, Data: cfg.DataPath, Most: int64(cfg.MaxBytes)},
 		Publisher: Publisher{Dir: cfg.OutputDir, InPlace: cfg.Write == "in-place", PlainStamp: cfg.Stamp == "plain"},
 		Period:    cfg.Period, Log: p.Log, Metrics: newMetrics(p.Metrics), Ready: p.Ready,
-	}
-	if err := g.Publisher.Open(); err != nil {
-		return fmt.Errorf("OUTPUT_DIR: %w", err)
 	}
 	if cfg.Mode == "once" {
 		return g.Generate(ctx)

@@ -24,24 +24,26 @@ type Publisher struct {
 	Dir        string
 	InPlace    bool // write into the file that readers have open
 	PlainStamp bool // let a page's time of change be what it is
+
+	opened bool
 }
 
 // manifest names the pages that were published, so that those which are no longer made can be removed, and nothing else.
 const manifest = ".published.json"
 
-// Open makes the folder ready: what a killed run has left half is removed.
-func (p *Publisher) Open() error {
-	root, err := os.OpenRoot(p.Dir)
-	if err != nil {
-		return err
+// open makes the folder ready, once it is there: what a killed run has left half is removed.
+func (p *Publisher) open() error {
+	if p.opened {
+		return nil
 	}
-	root.Close()
-	return filepath.WalkDir(p.Dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(p.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			err = whole.Clean(path)
 		}
 		return err
 	})
+	p.opened = err == nil
+	return err
 }
 
 // staged is a page that is written, but not published yet.
@@ -49,9 +51,12 @@ type staged struct {
 	temp, path string
 }
 
-// Publish replaces the pages that have changed and removes those that are gone. It says which changed. After an error the
+// Publish is for one caller at a time. It replaces the pages that have changed and removes those that are gone. It says which changed. After an error the
 // pages of before are there.
 func (p *Publisher) Publish(ctx context.Context, pages map[string][]byte) (changed []string, err error) {
+	if err := p.open(); err != nil {
+		return nil, err
+	}
 	var stage []staged
 	defer func() {
 		for _, s := range stage { // those that were renamed are not there any more

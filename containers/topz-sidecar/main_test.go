@@ -228,7 +228,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	if !<-ready || !<-ready {
+	if first, second := <-ready, <-ready; !first || !second {
 		t.Error("unready")
 	}
 	cancel()

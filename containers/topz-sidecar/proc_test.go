@@ -35,14 +35,14 @@ func (p *fakeProc) write(name, text string) {
 
 // fake is a process of it. Times are in ticks, resident is in pages.
 type fake struct {
-	pid, parent    int
-	name, command  string
-	own, reaped    int
-	start          int
-	resident       int
-	container      string
-	read, wrote    uint64
-	noCommand, old bool
+	pid, parent   int
+	name, command string
+	own, reaped   int
+	start         int
+	resident      int
+	container     string
+	read, wrote   uint64
+	noCommand     bool
 }
 
 func (p *fakeProc) put(list ...fake) {

@@ -15,25 +15,27 @@ import (
 func isolated(m *check.M) check.Result {
 	const (
 		rate  = 10
-		phase = 4 * time.Second
-		// times is by how much the p99 may grow: while the generator has its part of the processor, the server waits for it.
-		times, least = 4, 100 * time.Millisecond
+		phase = 3 * time.Second
+		// times is by how much the p99 may be above that of the neighbour, which says how busy the machine is: while the generator has
+		// its part of the processor, the server waits for it.
+		times, least, tooBusy = 5, 100 * time.Millisecond, time.Second
 	)
 	write(m, data(m.Fresh(), 4000))
 	check.Must(generate(m).Is(http.StatusOK))
-	packed := []string{"-header", "Accept-Encoding: gzip", "-timeout", "20s"}
+	packed := []string{"-header", "Accept-Encoding: gzip", "-timeout", "6s"}
 	flows := []check.Flow{
 		{Name: "nginx", From: check.Outside, Rate: rate, Args: packed, URL: fmt.Sprintf("http://%s:%d/catalog.html", pod, httpPort)},
 		{Name: "neighbour", From: check.Outside, Rate: rate, Args: packed, URL: fmt.Sprintf("http://%s:%d/catalog.html", neighbour, httpPort), Control: true},
 	}
 	var before, after status
-	var stood, took float64
+	var took float64
+	stood := throttled(m, server)
 	rest := m.Beside(phase/2, flows, func() {})
 	busy := m.Beside(0, flows, func() {
 		ask := []byte(fmt.Sprintf(`{"threads": 8, "for": "%v"}`, 60*time.Second))
 		check.Must(m.Do(http.MethodPut, pod, adminPort, "/burn", ask).Is(http.StatusNoContent))
 		defer m.Do(http.MethodDelete, pod, adminPort, "/burn", nil)
-		before, stood = readStatus(m), throttled(m, server)
+		before = readStatus(m)
 		begun := time.Now()
 		m.Await(3*phase, "the phase's end", func(*check.M) error {
 			if time.Since(begun) < phase {
@@ -41,29 +43,36 @@ func isolated(m *check.M) check.Result {
 			}
 			return nil
 		})
-		after, stood = readStatus(m), throttled(m, server)-stood
+		after = readStatus(m)
 		took = time.Since(begun).Seconds()
 	})
+	stood = throttled(m, server) - stood
 	m.Need(before.Cgroup != nil && after.Cgroup != nil, "the generator cannot read its control group")
 	burnt := after.Cgroup.Seconds - before.Cgroup.Seconds
-	m.Need(burnt >= 0.5*quota*took, "the generator got %.2f s of a processor in %.1f s: it burnt too little to harm anybody", burnt, took)
-	calm, hot := rest.P99(), busy.P99()
-	limit := max(times*calm, least)
-	control := time.Duration(busy.Answers[1].Latency.P99 * float64(time.Second))
-	res := check.Decide(hot <= limit && busy.Failed() == 0, "p99 %d ms at rest, %d ms while %.2f processors burnt, %d requests failed",
-		calm.Milliseconds(), hot.Milliseconds(), burnt/took, busy.Failed()).Want("%d ms", limit.Milliseconds()).Of(busy.Requests()).
+	hot, failed := busy.P99(), busy.Failed()
+	control := max(p99(rest.Answers[1]), p99(busy.Answers[1]))
+	limit := max(times*control, least)
+	broke := hot > limit || failed*20 > busy.Requests()
+	says := fmt.Sprintf("p99 %d ms at rest, %d ms while %.2f processors burnt, %d of %d requests failed; the neighbour's %d ms",
+		rest.P99().Milliseconds(), hot.Milliseconds(), burnt/took, failed, busy.Requests(), control.Milliseconds())
+	// The neighbour's p99 is in the limit already. Where its requests failed too, or it would have to be that slow to tell, or the
+	// generator got nothing that could harm anybody, nothing is proven.
+	n := busy.Answers[1]
+	m.Need(n.OK == n.Requests && n.Requests > 0, "requests to the neighbour failed too: %s", says)
+	m.Need(broke || failed == 0 && control <= tooBusy && burnt >= 0.4*quota*took, "the machine is too busy: %s", says)
+	return check.Decide(!broke, "%s", says).Want("%d ms, none failed", limit.Milliseconds()).Of(busy.Requests()).
 		Because("control groups of version %d: the generator stood still for %.2f s in %d periods, nginx for %.2f s", after.Cgroup.Version,
 			after.Cgroup.Throttled-before.Cgroup.Throttled, after.Cgroup.Periods-before.Cgroup.Periods, stood)
-	if res.Verdict == check.Fail && control > limit {
-		m.Unknown("the neighbour's p99 was %d ms: the machine is too busy (%s)", control.Milliseconds(), res.Measured)
-	}
-	return busy.Fair(res)
+}
+
+func p99(a check.LoadAnswer) time.Duration {
+	return time.Duration(a.Latency.P99 * float64(time.Second))
 }
 
 // generatorDown kills the generator in the middle of its work and looks at the pages for several periods. They are served, each
 // as it was; their age is told by themselves and by Last-Modified. Then it is started.
 func generatorDown(m *check.M) check.Result {
-	const hold, limit = 4 * period, 10 * time.Second
+	const hold, limit = 3 * period, 10 * time.Second
 	write(m, data(m.Fresh(), 6000))
 	check.Must(generate(m).Is(http.StatusOK))
 	gone := m.Kill(generator)
@@ -142,7 +151,7 @@ func generatorFull(m *check.M) check.Result {
 			first[path] = get(m, path)
 		}
 		failed := readStatus(m).Failed
-		held := m.Hold(2*period, func(m *check.M) error {
+		held := m.Hold(period, func(m *check.M) error {
 			for path, was := range first {
 				p := get(m, path)
 				if err := p.Is(http.StatusOK); err != nil {

@@ -25,10 +25,10 @@ var Lab = check.Lab{
 	Name: "sidecar/content",
 	Claims: []check.Claim{
 		{ID: "fresh", Says: "new data is served within a period and a second, and every period has a new page", Measure: check.By(fresh)},
-		{ID: "whole", Says: "no reader ever gets a part of a page, or of two, by length and hash", Timeout: 90 * time.Second, Measure: check.By(whole)},
+		{ID: "whole", Says: "no reader ever gets a part of a page, or of two, by length and hash", Timeout: 120 * time.Second, Measure: check.By(whole)},
 		{
 			ID: "isolated", Says: "the server's p99 holds while the generator burns all the processor time that it may have",
-			Timeout: 120 * time.Second, Measure: check.By(isolated),
+			Timeout: 150 * time.Second, Measure: check.By(isolated),
 		},
 		{
 			ID: "generator-down", Says: "with the generator killed in its work the last whole pages are served on, with their age, and new ones after it is back",

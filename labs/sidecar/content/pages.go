@@ -16,7 +16,7 @@ import (
 // fresh writes new data and waits for it on the front page; then it looks at the page's age for a while. Ages are
 // differences of the pod's clocks alone: the page's time and the server's Date, which is in whole seconds.
 func fresh(m *check.M) check.Result {
-	const limit, hold = period + time.Second, 5 * period
+	const limit, hold = period + time.Second, 4 * period
 	m.Await(10*time.Second, "a generation", func(m *check.M) error { return get(m, "/").Is(http.StatusOK) })
 	headline := m.Fresh()
 	before := readStatus(m).Generation
@@ -54,7 +54,7 @@ func fresh(m *check.M) check.Result {
 // whole reads pages of several lengths all the time, packed and not, while generations follow one another as fast as they can.
 // What each answer was must be what that page was at one time, to the last byte.
 func whole(m *check.M) check.Result {
-	const readers, generations, least = 4, 7, 400
+	const readers, generations, least = 4, 5, 250
 	write(m, data(m.Fresh(), 6000))
 	check.Must(generate(m).Is(http.StatusOK))
 	paths := []string{"/", "/catalog.html", "/about.html"}
@@ -138,7 +138,7 @@ func try(m *check.M, path string, packed bool) (p check.Page, err error) {
 
 // cached asks again with the ETag that it got, for a page that stays and for one that changes, over several generations.
 func cached(m *check.M) check.Result {
-	const generations = 4
+	const generations = 3
 	var ways check.Ways
 	stays, changes := ways.Way("a page that stays"), ways.Way("a page that changes")
 	first := get(m, "/about.html")
@@ -170,7 +170,7 @@ func cached(m *check.M) check.Result {
 // etagTrue has generations made as fast as they come and looks at what each ETag stood for. The front page has one length in
 // all of them.
 func etagTrue(m *check.M) check.Result {
-	const rounds = 6
+	const rounds = 4
 	write(m, data(m.Fresh(), 10))
 	check.Must(generate(m).Is(http.StatusOK))
 	meant := map[string]string{}
