@@ -111,7 +111,7 @@ func TestOTLPPartialSuccess(t *testing.T) {
 	for answer, want := range map[string]int64{
 		`{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"no"}}`: 2,
 		`{"partialSuccess":{"rejectedLogRecords":3}}`:                       3,
-		`{"partialSuccess":{}}`: 0, `{}`: 0, ``: 0, `<html>`: 0,
+		`{"partialSuccess":{}}`:                                             0, `{}`: 0, ``: 0, `<html>`: 0,
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Content-Type") != "application/json" || r.URL.Path != "/v1/logs" {
@@ -132,7 +132,9 @@ func TestOTLPPartialSuccess(t *testing.T) {
 // Answers that are hostile or odd: nothing is acknowledged by them, and none is read without end.
 func TestAnswers(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"a redirect":           func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:9/", http.StatusFound) },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:9/", http.StatusFound)
+		},
 		"a permanent redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusPermanentRedirect) },
 		"an endless error": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
