@@ -22,6 +22,9 @@ var protocols = map[string][]string{
 	"health-adapter":   {metrics, "github.com/go-sql-driver/mysql"},
 	"internal":         {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":       {metrics, "github.com/coder/websocket"},
+	"log-shipper":      {metrics, "golang.org/x/sys"}, // a send queue's length; JSON, OTLP's too, and syslog it writes itself
+	"log-store":        {metrics, "golang.org/x/net"},
+	"log-writer":       {metrics},
 	"pause":            {},
 	"probe":            {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
 	"restarter":        {metrics},                       // a signal needs no library
