@@ -190,6 +190,21 @@ func TestReports(t *testing.T) {
 			w.ship()
 			w.write("app.log", add(2))
 		}, nil},
+		{"a listing that misses a name which is just being changed", func(w *world, add func(int) string) {
+			w.write("app.log", add(10))
+			w.ship()
+			w.rename("app.log", "app.log.1")
+			w.write("app.log", add(3))
+			w.settle()
+			w.rename("app.log", "hidden")
+			w.rename("app.log.1", "hidden.1")
+			w.ship()
+			w.rename("hidden.1", "app.log.2")
+			w.rename("hidden", "app.log.1")
+			w.ship()
+			w.write("app.log.1", add(2))
+			w.write("app.log", add(2))
+		}, nil},
 		{"a date in the rotated name", func(w *world, add func(int) string) {
 			w.write("app.log", add(2))
 			w.ship()
