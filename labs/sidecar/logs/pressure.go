@@ -44,7 +44,12 @@ func appUnaffected(m *check.M) check.Result {
 	m.Heal(gone)
 	lost := appSays(m).Failed - failed
 	m.Need(len(with) > 3, "the app could write in %d of %d orders with the store there", len(with), 2*rounds)
-	ok := lost == 0 && len(without) > 0 && median(without) < 4*median(with)
+	slower := len(without) > 0 && median(without) >= 4*median(with)
+	// Where the control swings as much by itself, this machine's other work decides, and says nothing of the shipper.
+	m.Need(lost > 0 || !slower || slices.Max(with) < 4*slices.Min(with),
+		"writing took %.1f times what it takes to a file that nobody follows with the store away, and from %.1f to %.1f times with it there",
+		median(append(without, 0)), slices.Min(with), slices.Max(with))
+	ok := lost == 0 && len(without) > 0 && !slower
 	return check.Decide(ok, "%d writes failed; writing took %.1f times what it takes to a file that nobody follows with the store away, %.1f times with it there",
 		lost, median(append(without, 0)), median(with)).Want("none; less than 4 times as long").Of(lines * orders)
 }
