@@ -44,11 +44,14 @@ var daemonless = map[string]string{
 
 // needed is what a container's program must be given to start at all: its
 // required settings, on this host. Addresses need not be given: each becomes
-// a free port on loopback.
+// a free port on loopback. {bins} is a folder that it may write to.
 var needed = map[string]map[string]string{
 	"config-api":       {"WRITE_TOKEN": "token"},
 	"config-sidecar":   {"SOURCE": "http://127.0.0.1:9/", "DEST_DIR": filepath.Join(os.TempDir(), "distlab-config")},
 	"git-sync":         {"REPO": "http://127.0.0.1:9/site.git"}, // and ROOT: see TestMain
+	"log-shipper":      {"PATHS": "/nowhere/*.log", "STORE_URL": "http://127.0.0.1:9/"},
+	"log-store":        {"DATA_DIR": "{bins}"},
+	"log-writer":       {"LOG_PATH": "{bins}/app.log"},
 	"restarter":        {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
 	"shard-ambassador": {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
 	"balancer":         {"REPLICAS": "127.0.0.1:9"},
@@ -326,7 +329,7 @@ func startProgram(t *testing.T, c container) *program {
 		}
 	}
 	for name, value := range needed[c.name] {
-		vars[name] = value
+		vars[name] = strings.ReplaceAll(value, "{bins}", bins)
 	}
 	p.cmd.Env = []string{}
 	for name, value := range vars {

@@ -27,9 +27,9 @@ type HTTP struct {
 	Service string
 	Reject  func(lines int64, why string) // what an OTLP receiver says that it did not take
 
-	body, packed bytes.Buffer
-	text         []byte
-	zip          *gzip.Writer
+	packed bytes.Buffer
+	text   []byte
+	zip    *gzip.Writer
 }
 
 // maxAnswer is how much of an answer is read.

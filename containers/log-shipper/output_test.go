@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -111,7 +112,7 @@ func TestOTLPPartialSuccess(t *testing.T) {
 	for answer, want := range map[string]int64{
 		`{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"no"}}`: 2,
 		`{"partialSuccess":{"rejectedLogRecords":3}}`:                       3,
-		`{"partialSuccess":{}}`: 0, `{}`: 0, ``: 0, `<html>`: 0,
+		`{"partialSuccess":{}}`:                                             0, `{}`: 0, ``: 0, `<html>`: 0,
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Content-Type") != "application/json" || r.URL.Path != "/v1/logs" {
@@ -132,7 +133,9 @@ func TestOTLPPartialSuccess(t *testing.T) {
 // Answers that are hostile or odd: nothing is acknowledged by them, and none is read without end.
 func TestAnswers(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"a redirect":           func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:9/", http.StatusFound) },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:9/", http.StatusFound)
+		},
 		"a permanent redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusPermanentRedirect) },
 		"an endless error": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -248,18 +251,32 @@ func TestSyslog(t *testing.T) {
 	}
 }
 
-// A receiver that takes nothing is no acknowledgement.
+// A receiver that takes nothing is no acknowledgement, though this kernel has taken all: what it has not is waited for.
 func TestSyslogNotTaken(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if conn, err := ln.Accept(); err == nil {
+			accepted <- conn
+		}
+	}()
 	s := &Syslog{Addr: ln.Addr().String()}
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	if err := s.Send(t.Context(), records("first")); err != nil {
+		t.Fatal(err)
+	}
+	peer := <-accepted
+	defer peer.Close()
+	if err := errors.Join(peer.(*net.TCPConn).SetReadBuffer(2048), s.conn.(*net.TCPConn).SetWriteBuffer(32<<20)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if err := s.Send(ctx, records(strings.Repeat("x", 16<<20))); err == nil {
-		t.Error("16 MB were acknowledged by somebody who reads nothing")
+	if err := s.Send(ctx, records(strings.Repeat("x", 2<<20))); err == nil || !strings.Contains(err.Error(), "not taken") {
+		t.Errorf("2 MB for somebody who reads nothing: %v", err)
 	}
 }

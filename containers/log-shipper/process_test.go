@@ -228,11 +228,12 @@ func appendFile(t *testing.T, path, text string) {
 }
 
 func numbered(from, n int) (text string, list []string) {
+	var b strings.Builder
 	for i := from; i < from+n; i++ {
 		list = append(list, fmt.Sprintf("line %d", i))
-		text += list[len(list)-1] + "\n"
+		b.WriteString(list[len(list)-1] + "\n")
 	}
-	return text, list
+	return b.String(), list
 }
 
 // A store that is away in every way, whose acknowledgements are lost, and a shipper that is killed meanwhile: each line is

@@ -29,6 +29,9 @@ type Syslog struct {
 	conn net.Conn
 	gone *atomic.Bool // the peer closed conn
 	text []byte
+
+	message       []byte // up to the line
+	source, param string // the last source, and how a message has it
 }
 
 // Send writes the records and waits until the peer's kernel has acknowledged them.
@@ -52,10 +55,10 @@ func (s *Syslog) send(ctx context.Context, records []follow.Record) error {
 	if at, ok := ctx.Deadline(); ok {
 		s.conn.SetWriteDeadline(at)
 	}
-	now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
+	head := s.head(time.Now())
 	s.text = s.text[:0]
 	for i := range records {
-		s.text = s.append(s.text, &records[i], now)
+		s.text = s.append(s.text, &records[i], head)
 	}
 	if _, err := s.conn.Write(s.text); err != nil {
 		return err
@@ -117,38 +120,31 @@ func (s *Syslog) delivered(ctx context.Context) error {
 // structured data of the example number that RFC 5612 sets aside: where a line is from.
 const structuredID = "line@32473"
 
-// append adds one message with its length.
-func (s *Syslog) append(b []byte, r *follow.Record, now string) []byte {
-	head := len(b)
-	b = append(b, "<"...)
-	b = strconv.AppendInt(b, int64(s.Priority), 10)
-	b = append(b, ">1 "...)
-	b = append(b, now...)
-	b = append(b, ' ')
-	b = append(b, nilValue(s.Host, 255)...)
-	b = append(b, ' ')
-	b = append(b, nilValue(s.Service, 48)...)
-	b = append(b, " - - ["+structuredID+` stream="`...)
-	b = append(b, r.Stream...)
-	b = append(b, `" offset="`...)
-	b = strconv.AppendInt(b, r.Offset, 10)
-	b = append(b, `" source="`...)
-	b = append(b, escapeParam(r.Source)...)
+// append adds one message with its length. head is what comes before the stream, the same for all of a batch.
+func (s *Syslog) append(b []byte, r *follow.Record, head string) []byte {
+	if s.source != r.Source || s.param == "" {
+		s.source, s.param = r.Source, `" source="`+escapeParam(r.Source)
+	}
+	s.message = append(append(s.message[:0], head...), r.Stream...)
+	s.message = append(s.message, `" offset="`...)
+	s.message = strconv.AppendInt(s.message, r.Offset, 10)
+	s.message = append(s.message, s.param...)
 	if r.Truncated {
-		b = append(b, `" truncated="true`...)
+		s.message = append(s.message, `" truncated="true`...)
 	}
 	if r.Partial {
-		b = append(b, `" partial="true`...)
+		s.message = append(s.message, `" partial="true`...)
 	}
-	b = append(b, `"] `...)
-	b = append(b, r.Text...)
-	// The length goes before what it counts.
-	length := strconv.AppendInt(nil, int64(len(b)-head), 10)
-	length = append(length, ' ')
-	b = append(b, length...)
-	copy(b[head+len(length):], b[head:])
-	copy(b[head:], length)
-	return b
+	s.message = append(s.message, `"] `...)
+	b = strconv.AppendInt(b, int64(len(s.message)+len(r.Text)), 10)
+	b = append(append(b, ' '), s.message...)
+	return append(b, r.Text...)
+}
+
+// head is the header of all messages of a batch, and what follows up to the stream.
+func (s *Syslog) head(now time.Time) string {
+	return fmt.Sprintf("<%d>1 %s %s %s - - [%s stream=\"", s.Priority, now.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		nilValue(s.Host, 255), nilValue(s.Service, 48), structuredID)
 }
 
 // nilValue is a field of the header: visible ASCII, or a dash.

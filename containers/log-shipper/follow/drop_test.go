@@ -130,3 +130,22 @@ func TestDropFreesDeleted(t *testing.T) {
 		t.Errorf("counted %d lines", w.counts.dropped)
 	}
 }
+
+// A listing that misses the name of a file that was dropped does not bring its lines back: they are counted.
+func TestDroppedAndMissed(t *testing.T) {
+	w := newWorld(t, func(f *Follower) { f.Limit = 10 })
+	text, _ := numbered(0, 100)
+	w.write("app.log", text)
+	w.Scan()
+	w.rename("app.log", "app.log.1")
+	w.write("app.log", "")
+	w.Scan()
+	w.pass(2 * time.Second)
+	w.rename("app.log.1", "hidden")
+	w.Scan()
+	w.rename("hidden", "app.log.1")
+	w.settle()
+	if len(w.got) != 0 || w.counts.dropped != 100 {
+		t.Errorf("%d lines arrived, %d were counted as dropped", len(w.got), w.counts.dropped)
+	}
+}

@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -324,22 +325,17 @@ func (g *Generation) fromEnd() error {
 func (f *Follower) part(seen map[ID]bool, now time.Time) {
 	for _, g := range f.generations {
 		switch {
-		case g.state == open && !seen[g.id]:
-			if info, err := g.file.Stat(); err == nil {
-				g.size = info.Size()
-			}
-			g.deleted = true
-			if g.rotated.IsZero() {
-				g.rotated = now
-			}
-			if f.ByName {
-				f.lose(g, "deleted")
-			}
-		case g.state == closed && !seen[g.id] && g.loaded:
+		case g.state == orphan:
+			g.looks++
+		case seen[g.id]:
+			g.looks = 0
+		case g.state == open:
+			f.unnamed(g, now)
+		case g.loaded:
 			// From the checkpoint, and its file is not there: perhaps a copy is.
 			g.close(orphan)
 			g.loaded, g.looks = false, 0
-		case g.state == orphan:
+		default:
 			g.looks++
 		}
 		// Dropped to its end: its space is free at once, though nothing is read now.
@@ -348,7 +344,8 @@ func (f *Follower) part(seen map[ID]bool, now time.Time) {
 		}
 	}
 	f.generations = slices.DeleteFunc(f.generations, func(g *Generation) bool {
-		over := g.state == orphan && g.looks > orphanLooks || g.state == closed && !seen[g.id]
+		// A listing may miss a name that is just being changed: what was read is not forgotten for that, or it would be read again.
+		over := g.state != open && !g.loaded && g.looks > missedLooks || g.state == closed && g.deleted
 		if !over || g.flying > 0 {
 			return false
 		}
@@ -359,8 +356,22 @@ func (f *Follower) part(seen map[ID]bool, now time.Time) {
 	})
 }
 
-// orphanLooks is for how many scans a copy of what was truncated is looked for. It is made before the truncation.
-const orphanLooks = 3
+// unnamed sees to an open file that no listed name leads to. It is deleted if it has no name at all.
+func (f *Follower) unnamed(g *Generation, now time.Time) {
+	if info, err := g.file.Stat(); err == nil {
+		g.size = info.Size()
+		g.deleted = info.Sys().(*syscall.Stat_t).Nlink == 0
+	}
+	if g.rotated.IsZero() {
+		g.rotated = now
+	}
+	if f.ByName {
+		f.lose(g, "deleted")
+	}
+}
+
+// missedLooks is for how many scans a file that is not found is still looked for, or the copy of one that was truncated.
+const missedLooks = 3
 
 // lose gives up what is left of a generation, and counts it.
 func (f *Follower) lose(g *Generation, reason string) {

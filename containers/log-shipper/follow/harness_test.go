@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -215,10 +216,11 @@ func (w *world) truncate(name string) {
 
 // numbered are lines that are all different.
 func numbered(from, n int) (text string, list []string) {
+	var b strings.Builder
 	for i := from; i < from+n; i++ {
 		line := fmt.Sprintf("line %06d of this log", i)
 		list = append(list, line)
-		text += line + "\n"
+		b.WriteString(line + "\n")
 	}
-	return text, list
+	return b.String(), list
 }
