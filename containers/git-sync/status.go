@@ -143,7 +143,9 @@ func (s *Syncer) report(begun time.Time, err error) {
 		s.failed = failure{err, was.since, was.count + 1}
 	}
 	s.mu.Unlock()
+	var found *Bad
 	switch {
+	case errors.As(err, &found): // was logged when it was refused
 	case err == nil && was.err != nil:
 		s.Log.Info("sync works again", "failed_rounds", was.count)
 	case err != nil && (was.err == nil || was.err.Error() != err.Error()):
