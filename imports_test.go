@@ -19,21 +19,27 @@ const module = "distlab/"
 // speaks. A line here is a decision: every module is code that runs in the
 // image, and megabytes in it.
 var protocols = map[string][]string{
+	"balancer":          {metrics, "github.com/fsnotify/fsnotify"},
+	"burner":            {metrics},
+	"content-generator": {metrics},
+	"health-adapter":    {metrics, "github.com/go-sql-driver/mysql"},
+	"internal":          {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
+	"legacy-app":        {metrics, "github.com/coder/websocket"},
+	"pause":             {},
+	"probe":             {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
+	"restarter":         {metrics},                       // a signal needs no library
+	"shard-ambassador":  {metrics, "go.yaml.in/yaml/v4"}, // pool files are YAML
+	"slowlog-adapter":   {metrics},                       // it speaks RESP itself: a reply has a bound, and no client keeps one
+	"splitter":          {metrics, "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+	"tls-sidecar":       {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
+	"topz-sidecar":      {metrics, "github.com/prometheus/procfs", "golang.org/x/net"},
 	"git-sync": {
 		metrics, "github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", // git's messages, packs and objects
 		"golang.org/x/crypto", // SSH, and authorities for an image that has none
 		"golang.org/x/sys",
 	},
-	"health-adapter":   {metrics, "github.com/go-sql-driver/mysql"},
-	"internal":         {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
-	"legacy-app":       {metrics, "github.com/coder/websocket"},
-	"pause":            {},
-	"probe":            {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
-	"restarter":        {metrics},                       // a signal needs no library
-	"shard-ambassador": {metrics, "go.yaml.in/yaml/v4"}, // pool files are YAML
-	"slowlog-adapter":  {metrics},                       // it speaks RESP itself: a reply has a bound, and no client keeps one
-	"splitter":         {metrics, "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
-	"tls-sidecar":      {metrics, "github.com/fsnotify/fsnotify", "github.com/pires/go-proxyproto", "golang.org/x/net", "golang.org/x/sys"},
+	"config-api":     {metrics, "golang.org/x/net"},
+	"config-sidecar": {metrics, "github.com/fsnotify/fsnotify"}, // etcd by its JSON gateway: its client is larger than the image may be
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself

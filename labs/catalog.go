@@ -7,14 +7,22 @@ import (
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/sidecar/config"
+	"distlab/labs/sidecar/content"
+	"distlab/labs/sidecar/logs"
 	"distlab/labs/sidecar/paas"
 	"distlab/labs/sidecar/tls"
+	"distlab/labs/sidecar/topz"
 )
 
 // Catalog is every lab. A test holds that no folder is forgotten.
 var Catalog = []check.Lab{
 	tls.Lab,
+	topz.Lab,
+	content.Lab,
 	paas.Lab,
+	config.Lab,
+	logs.Lab,
 	shard.Lab,
 	split.Lab,
 	slowlog.Lab,

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -17,12 +20,13 @@ type Maintenance struct {
 // Switch turns it on or off. A file that is there keeps it on.
 func (m *Maintenance) Switch(on bool) { m.on.Store(on) }
 
-// On looks at the file each time: it is a stat, and nobody has to tell that the file is there.
+// On looks at the file each time: it is a stat, and nobody has to tell that the file is there. A file that cannot be looked
+// at may be there: then nobody is sent to the server, nor does anybody restart it.
 func (m *Maintenance) On() bool {
 	on := m.on.Load()
 	if !on && m.File != "" {
 		_, err := os.Stat(m.File)
-		on = err == nil
+		on = !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 	}
 	if on {
 		m.ever.Store(true)

@@ -137,6 +137,9 @@ func (r Report) next(found Finding, err error, rise, fall int) Report {
 		if first || r.Failures >= fall {
 			r.Up = false
 		}
+		if found.Replica || !r.Up {
+			r.Finding = found // a lag that was true once is not shown of a server that is down
+		}
 		return r
 	}
 	r.Failures, r.Successes, r.Finding = 0, r.Successes+1, found

@@ -200,17 +200,3 @@ func FuzzPrefersJSON(f *testing.F) {
 		}
 	})
 }
-
-func TestNo(t *testing.T) {
-	text := func(s string) *string { return &s }
-	for _, v := range []*string{nil, text(""), text("0"), text("0.0"), text("00"), text("0.000000")} {
-		if !no(v) {
-			t.Errorf("%v is no no", *v)
-		}
-	}
-	for _, v := range []string{"1", "-1", "0.1", "10", "no", " ", ".", "0.0.0", "false"} {
-		if no(&v) {
-			t.Errorf("%q is a no", v)
-		}
-	}
-}

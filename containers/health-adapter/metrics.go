@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -67,8 +68,12 @@ func (m *metrics) watch(c *Checks) {
 		})
 	}
 	gauge("health_adapter_maintenance", "1 if maintenance is switched on.", nil, func() float64 { return truth(c.Maintenance.On()) })
-	gauge("health_adapter_replication_lag_seconds", "How far a replica is behind, where it is asked.", nil, func() float64 {
-		return c.Ready.Last().Finding.Lag.Seconds()
+	gauge("health_adapter_replication_lag_seconds", "How far a replica is behind, where it is asked; NaN while nobody knows.", nil, func() float64 {
+		r := c.Ready.Last()
+		if !r.Up && !r.Finding.Replica {
+			return math.NaN()
+		}
+		return r.Finding.Lag.Seconds()
 	})
 }
 

@@ -24,31 +24,40 @@ const (
 // meanings of a server's errors in words of our own. The server's are not shown: they quote users, hosts, queries and
 // the values in them to whoever may ask for the health.
 var meanings = map[uint16]string{
+	1021: "the disk is full",
+	1030: "the storage engine reports an error",
 	1040: "too many connections",
 	1044: "access to the database denied",
 	1045: "login refused: wrong user or password",
+	1047: "the node is not part of its cluster, or does not know the command", // Galera's "not yet prepared node", too
 	1049: "no such database",
 	1053: "the server is shutting down",
 	1064: "the query is not valid SQL",
 	1105: "an unknown error",
+	1114: "the table is full",
 	1129: "this host is blocked after too many errors",
 	1130: "this host may not connect",
 	1142: "the user may not do what the query does",
 	1143: "the user may not do what the query does",
 	1146: "the query's table does not exist",
 	1158: "the server lost the connection",
+	1194: "the query's table is marked as crashed",
 	1203: "the user has too many connections",
 	1205: "the query waited too long for a lock",
 	1226: "the user has used up a limit",
 	1227: "the user lacks a privilege",
+	1251: "login refused: the server wants a way that is not known here",
 	1290: "the server is read-only",
 	1317: "the query was interrupted",
+	1698: "login refused: this user logs in another way than by password", // unix_socket, auth_socket
 	1792: "the transaction is read-only",
+	1820: "the password must be changed first",
 	1836: "the server is read-only",
 	1862: "the password has expired",
 	1969: "the query took too long",
 	3024: "the query took too long",
 	3032: "the server is offline",
+	3118: "the account is locked",
 	3159: "the server wants TLS",
 	4151: "the account is locked",
 }
@@ -98,6 +107,8 @@ var kinds = []struct {
 }{
 	{"answer", errNoRow.Error(), same(errNoRow)},
 	{"answer", errFalse.Error(), same(errFalse)},
+	{"answer", errUnclear.Error(), same(errUnclear)},
+	{"answer", errNoSwitch.Error(), same(errNoSwitch)},
 	{"read-only", errReadOnly.Error(), same(errReadOnly)},
 	{"protocol", errPanic.Error(), same(errPanic)},
 	{"timeout", "no answer in time", func(err error) bool {

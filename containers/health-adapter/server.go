@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,10 +29,9 @@ type Server struct {
 	MaxAge         time.Duration // of the connection; 0: one for each question
 	Limit          time.Duration // for a query on the server, so that one that was given up ends there too; 0: none
 
-	Opened func()     // after each connection that was made, or nil
-	Closed func()     // after each that was closed, or nil
-	conn   *link      // or nil
-	lag    lagCommand // the one that the server knows, once it is known
+	Opened func() // after each connection that was made, or nil
+	Closed func() // after each that was closed, or nil
+	conn   *link  // or nil
 }
 
 // link is a connection that is logged in.
@@ -40,11 +40,12 @@ type link struct {
 	raw   net.Conn
 	born  time.Time
 	reuse bool // a question was asked on it before
+	lag   int  // the first of lagCommands that the server may know: another login may be another server's
 }
 
 // Question is what a server must answer to be healthy.
 type Question struct {
-	// Query must succeed. If it returns columns, the first row's first value must be there and not be NULL, empty or 0.
+	// Query must succeed. If it returns columns, the first row's first value must be there and say yes: see verdict.
 	Query    string
 	Writable bool          // the server must not be read-only
 	MaxLag   time.Duration // a replica must not be further behind, nor have stopped; 0: not asked
@@ -53,9 +54,11 @@ type Question struct {
 // What an answer can be that is no error of the server's.
 var (
 	errNoRow    = errors.New("the query returned no row")
-	errFalse    = errors.New("the query returned NULL, 0 or nothing in its first column")
+	errFalse    = errors.New("the query's first column says no: NULL, 0, nothing or a word like OFF")
+	errUnclear  = errors.New("the query's first column says neither yes nor no")
 	errReadOnly = errors.New("the server is read-only")
 	errPanic    = errors.New("the server's answer cannot be read")
+	errNoSwitch = errors.New("the server does not tell whether it is read-only")
 )
 
 // Ask asks on the connection that there is, or on a new one. Where an old connection turns out to be dead it asks once
@@ -81,8 +84,12 @@ func (s *Server) Ask(ctx context.Context, q Question) (found Finding, err error)
 // answered: the server said no, in order. Asking it again would be another check.
 func answered(err error) bool {
 	var reported *mysql.MySQLError
-	return errors.As(err, &reported) || errors.Is(err, errNoRow) || errors.Is(err, errFalse) ||
-		errors.Is(err, errReadOnly) || errors.As(err, new(lagError))
+	if errors.As(err, &reported) || errors.As(err, new(lagError)) {
+		return true
+	}
+	return slices.ContainsFunc([]error{errNoRow, errFalse, errUnclear, errReadOnly, errNoSwitch}, func(no error) bool {
+		return errors.Is(err, no)
+	})
 }
 
 // once asks, and closes the connection on any error: what was granted or repaired meanwhile may take a new login.
@@ -131,31 +138,26 @@ func (s *Server) query(ctx context.Context, query string) error {
 		return nil
 	case len(rows.values) == 0:
 		return errNoRow
-	case no(rows.values[0][0]):
-		return errFalse
 	}
-	return nil
+	return verdict(rows.types[0], rows.values[0][0])
 }
 
-// no says whether a value means no: NULL, nothing, or zero however it is written.
-func no(text *string) bool {
-	if text == nil || *text == "" {
-		return true
-	}
-	return strings.Trim(*text, "0.") == "" && *text != "." && strings.Count(*text, ".") <= 1
-}
-
-// writable asks for the server's own switches, not for the session's.
+// writable asks for the server's own switches, not for the session's. Each must be there and off: MariaDB's read_only has
+// had other words than ON since 12.
 func (s *Server) writable(ctx context.Context) error {
 	rows, err := s.rows(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.innodb_read_only", 1)
 	if err != nil {
 		return err
 	}
-	for _, row := range rows.values {
-		for _, v := range row {
-			if v != nil && *v != "0" && !strings.EqualFold(*v, "off") {
-				return errReadOnly
-			}
+	if len(rows.columns) != 2 || len(rows.values) != 1 {
+		return errNoSwitch
+	}
+	for _, v := range rows.values[0] {
+		switch {
+		case v == nil:
+			return errNoSwitch
+		case *v != "0" && !strings.EqualFold(*v, "off"):
+			return errReadOnly
 		}
 	}
 	return nil
@@ -164,6 +166,7 @@ func (s *Server) writable(ctx context.Context) error {
 // table is the text of a result's first rows; nil is NULL.
 type table struct {
 	columns []string
+	types   []string // of the columns, in the words of the driver; "" where it does not say
 	values  [][]*string
 }
 
@@ -181,6 +184,12 @@ func (s *Server) rows(ctx context.Context, query string, most int) (t table, err
 	t.columns = rows.Columns()
 	if len(t.columns) == 0 {
 		return t, nil
+	}
+	t.types = make([]string, len(t.columns))
+	if named, ok := rows.(driver.RowsColumnTypeDatabaseTypeName); ok {
+		for i := range t.types {
+			t.types[i] = named.ColumnTypeDatabaseTypeName(i)
+		}
 	}
 	dest := make([]driver.Value, len(t.columns))
 	for len(t.values) < most {

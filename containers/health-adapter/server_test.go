@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -71,14 +72,31 @@ func TestBroken(t *testing.T) {
 			serve: (&minimal{answer: func(string) [][]any { return [][]any{{"a", "b"}, {"NO_LOCK", "0"}} }}).serve, reason: errReadOnly.Error(),
 		},
 		{
+			name: "switches that it does not tell", query: Question{Writable: true},
+			serve: (&minimal{answer: func(string) [][]any { return [][]any{{"a", "b"}, {nil, "0"}} }}).serve, reason: errNoSwitch.Error(),
+		},
+		{
+			name: "no switches at all", query: Question{Writable: true},
+			serve: (&minimal{answer: func(string) [][]any { return [][]any{{"a", "b"}} }}).serve, reason: errNoSwitch.Error(),
+		},
+		{
+			name: "a statement's success for switches", query: Question{Writable: true},
+			serve: (&minimal{answer: func(string) [][]any { return nil }}).serve, reason: errNoSwitch.Error(),
+		},
+		{
 			name: "far behind", query: Question{MaxLag: time.Minute},
-			serve:  (&minimal{answer: func(string) [][]any { return [][]any{{"Seconds_Behind_Source"}, {"61"}} }}).serve,
+			serve:  (&minimal{answer: replica("Yes", "Yes", "61")}).serve,
 			reason: "the replica is 1m1s behind, more than 1m0s",
 		},
 		{
-			name: "replication stopped", query: Question{MaxLag: time.Minute},
-			serve:  (&minimal{answer: func(string) [][]any { return [][]any{{"Seconds_Behind_Master"}, {nil}} }}).serve,
-			reason: "the replication has stopped",
+			name: "may not see the replication", query: Question{MaxLag: time.Minute},
+			serve:  (&minimal{answer: func(string) [][]any { return [][]any{{uint16(1227)}} }}).serve,
+			reason: "the user lacks a privilege (error 1227)",
+		},
+		{
+			name: "knows no replication", query: Question{MaxLag: time.Minute},
+			serve:  (&minimal{answer: func(string) [][]any { return [][]any{{uint16(syntaxError)}} }}).serve,
+			reason: "the server knows no command that shows its replication",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,29 +194,66 @@ func TestMaxAge(t *testing.T) {
 	eventually(t, "no connection left", func() bool { return f.open() == 0 })
 }
 
-// TestLag: a replica within the bounds is healthy and says how far it is behind, by either command.
+// replica answers as a server with one channel.
+func replica(io, sql, behind any) func(string) [][]any {
+	return func(string) [][]any {
+		return [][]any{{"Slave_IO_Running", "Slave_SQL_Running", "Seconds_Behind_Master"}, {io, sql, behind}}
+	}
+}
+
+// TestLag: a replica within the bounds is healthy and says how far it is behind, by whichever command its server knows; and
+// with each new login the server may be another.
 func TestLag(t *testing.T) {
-	old := func(query string) [][]any {
-		switch query {
-		case "SHOW REPLICA STATUS":
+	knows := func(command string, answer [][]any) func(string) [][]any {
+		return func(query string) [][]any {
+			switch query {
+			case command:
+				return answer
+			case "SELECT 1":
+				return [][]any{{"x"}, {"1"}}
+			}
 			return [][]any{{uint16(syntaxError)}}
-		case "SHOW SLAVE STATUS":
-			return [][]any{{"x", "Seconds_Behind_Master"}, {"a", "3"}, {"b", "7"}}
 		}
-		return nil
 	}
-	f := newFake(t, (&minimal{answer: old}).serve)
+	two := [][]any{{"x", "Slave_IO_Running", "Slave_SQL_Running", "Seconds_Behind_Master"}, {"a", "Yes", "Yes", "3"}, {"b", "Yes", "Yes", "7"}}
+	for _, command := range lagCommands {
+		m := &minimal{answer: knows(command, two)}
+		f := newFake(t, m.serve)
+		s := &Server{Addr: f.addr, MaxAge: time.Hour}
+		for range 2 {
+			r, _ := check(t, s, Question{Query: "SELECT 1", MaxLag: time.Minute})
+			if !r.Up || !r.Finding.Replica || r.Finding.Lag != 7*time.Second {
+				t.Errorf("%s: got %+v", command, r)
+			}
+		}
+		if n := len(m.queries()); n > len(lagCommands)+3 {
+			t.Errorf("%s: %d queries: what it does not know is asked again", command, n)
+		}
+	}
+
+	// An old MySQL becomes a MariaDB with a named connection that is broken, which the old command does not show.
+	var now atomic.Pointer[func(string) [][]any]
+	old := knows("SHOW SLAVE STATUS", [][]any{two[0]})
+	now.Store(&old)
+	f := newFake(t, (&minimal{answer: func(query string) [][]any { return (*now.Load())(query) }}).serve)
 	s := &Server{Addr: f.addr, MaxAge: time.Hour}
-	for range 2 {
-		r, _ := check(t, s, Question{Query: "SELECT 1", MaxLag: time.Minute})
-		if !r.Up || !r.Finding.Replica || r.Finding.Lag != 7*time.Second {
-			t.Errorf("got %+v", r)
-		}
+	if r, _ := check(t, s, Question{Query: "SELECT 1", MaxLag: time.Minute}); !r.Up || r.Finding.Replica {
+		t.Errorf("a server without sources: %+v", r)
 	}
-	source := newFake(t, (&minimal{answer: func(q string) [][]any { return [][]any{{"Seconds_Behind_Source"}} }}).serve)
-	r, _ := check(t, &Server{Addr: source.addr}, Question{Query: "DO 1", MaxLag: time.Minute})
-	if r.Finding.Replica {
-		t.Errorf("a server without sources is a replica: %+v", r)
+	maria := func(query string) [][]any {
+		switch query {
+		case "SHOW ALL SLAVES STATUS":
+			return [][]any{two[0], {"src1", "Connecting", "Yes", nil}}
+		case "SHOW REPLICA STATUS", "SHOW SLAVE STATUS":
+			return [][]any{two[0]}
+		}
+		return [][]any{{"x"}, {"1"}}
+	}
+	now.Store(&maria)
+	f.cut()
+	eventually(t, "cut", func() bool { return f.open() == 0 })
+	if r, _ := check(t, s, Question{Query: "SELECT 1", MaxLag: time.Minute}); r.Up || r.Reason != "the replication has stopped" {
+		t.Errorf("after the upgrade: %+v", r)
 	}
 }
 

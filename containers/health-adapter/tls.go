@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+
+	"distlab/containers/internal/pemfile"
 )
 
 // tlsFiles are the settings of TLS to the server. The modes are those of MySQL's own clients (--ssl-mode).
@@ -29,19 +30,18 @@ func (f tlsFiles) config(addr string) (*tls.Config, error) {
 	}
 	cfg := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
 	if f.CAPath != "" {
-		pem, err := os.ReadFile(f.CAPath)
-		if err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls: %s has no certificate in it", f.CAPath)
+		var err error
+		if cfg.RootCAs, err = pemfile.Pool(f.CAPath); err != nil {
+			return nil, fmt.Errorf("TLS_CA_PATH: %w", err)
 		}
 	}
-	if f.CertPath != "" || f.KeyPath != "" {
-		pair, err := tls.LoadX509KeyPair(f.CertPath, f.KeyPath)
+	if (f.CertPath == "") != (f.KeyPath == "") {
+		return nil, errors.New("TLS_CERT_PATH and TLS_KEY_PATH: one without the other: a client certificate is both")
+	}
+	if f.CertPath != "" {
+		pair, err := pemfile.LoadPair(f.CertPath, f.KeyPath)
 		if err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
+			return nil, fmt.Errorf("TLS_CERT_PATH and TLS_KEY_PATH: %w", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}

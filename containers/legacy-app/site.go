@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 // Settings are the site's texts and limits.
 type Settings struct {
 	Title     string        // title = …, at the top of every page
+	Include   string        // include = …, a file beside this one, read after it
 	Greeting  string        // greeting = …, on /
 	Slow      time.Duration // slow = 1500ms, the delay of /slow without ?ms=
 	MaxUpload env.Bytes     // max_upload = 8MiB, the largest file that is taken
@@ -43,8 +45,9 @@ const (
 // with #. What is not said keeps its built-in value. A key that is unknown or
 // said twice is an error: a typo must not pass for a setting. Errors begin
 // with the number of the line.
-func ParseSettings(text []byte) (Settings, error) {
-	s := builtin
+func ParseSettings(text []byte) (Settings, error) { return parse(builtin, text) }
+
+func parse(s Settings, text []byte) (Settings, error) {
 	seen := map[string]int{}
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, maxLine)
@@ -81,6 +84,10 @@ func (s *Settings) set(key, value string) error {
 		s.Title, err = value, checkText(value)
 	case "greeting":
 		s.Greeting, err = value, checkText(value)
+	case "include":
+		if s.Include = value; !filepath.IsLocal(value) || filepath.Base(value) != value {
+			err = errors.New("not the name of a file beside this one")
+		}
 	case "slow":
 		s.Slow, err = time.ParseDuration(value)
 		if err != nil || s.Slow < 0 || s.Slow > maxSlow {
@@ -89,7 +96,7 @@ func (s *Settings) set(key, value string) error {
 	case "max_upload":
 		err = s.MaxUpload.UnmarshalText([]byte(value))
 	default:
-		return fmt.Errorf("no setting %q: title, greeting, slow, max_upload", key)
+		return fmt.Errorf("no setting %q: title, greeting, include, slow, max_upload", key)
 	}
 	if err != nil {
 		return fmt.Errorf("%s = %q: %w", key, value, err)
@@ -164,22 +171,55 @@ func (s *Site) read() (settings Settings, sum string, err error) {
 	if s.path == "" {
 		return builtin, "", nil
 	}
-	file, err := os.Open(s.path)
+	return ReadSettings(s.path)
+}
+
+// ReadSettings reads a settings file, and the file that it includes. The sum is that of both, one after the other. The
+// folder is resolved once: where it is a link that leads elsewhere by the time of the second file, both are still from
+// one folder.
+func ReadSettings(path string) (settings Settings, sum string, err error) {
+	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return Settings{}, "", fmt.Errorf("settings: %w", err)
+	}
+	text, err := readFile(real)
+	if err != nil {
+		return Settings{}, "", err
+	}
+	settings, err = ParseSettings(text)
+	if err != nil {
+		return Settings{}, "", fmt.Errorf("settings: %s:%w", path, err)
+	}
+	if settings.Include != "" {
+		more, err := readFile(filepath.Join(filepath.Dir(real), settings.Include))
+		if err != nil {
+			return Settings{}, "", err
+		}
+		first := settings.Include
+		if settings, err = parse(settings, more); err == nil && settings.Include != first {
+			err = errors.New("1: an included file includes none")
+		}
+		if err != nil {
+			return Settings{}, "", fmt.Errorf("settings: %s:%w", first, err)
+		}
+		text = append(text, more...)
+	}
+	hash := sha256.Sum256(text)
+	return settings, hex.EncodeToString(hash[:]), nil
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxSettings+1))
 	if err != nil {
-		return Settings{}, "", fmt.Errorf("settings: %w", err)
+		return nil, fmt.Errorf("settings: %w", err)
 	}
 	if len(text) > maxSettings {
-		return Settings{}, "", fmt.Errorf("settings: %s: larger than %s", s.path, env.Bytes(maxSettings))
+		return nil, fmt.Errorf("settings: %s: larger than %s", path, env.Bytes(maxSettings))
 	}
-	settings, err = ParseSettings(text)
-	if err != nil {
-		return Settings{}, "", fmt.Errorf("settings: %s:%w", s.path, err)
-	}
-	hash := sha256.Sum256(text)
-	return settings, hex.EncodeToString(hash[:]), nil
+	return text, nil
 }

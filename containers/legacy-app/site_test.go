@@ -39,7 +39,7 @@ func TestParseSettings(t *testing.T) {
 func TestParseSettingsErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"# ok\ntitle":                        `2: "title" is not key = value`,
-		"titel = A":                          `1: no setting "titel": title, greeting, slow, max_upload`,
+		"titel = A":                          `1: no setting "titel": title, greeting, include, slow, max_upload`,
 		"title = A\n\ntitle = B":             `3: title was set in line 1`,
 		"title =":                            `1: title = "": empty`,
 		"greeting = \xff":                    `1: greeting = "\xff": not UTF-8`,

@@ -34,6 +34,12 @@ type tcpAnswer struct {
 	Remote    string  `json:"remote"`
 }
 
+// socketsAnswer is what `probe sockets` prints.
+type socketsAnswer struct {
+	failure
+	Listening []string `json:"listening"`
+}
+
 // tlsAnswer is what `probe tls` prints.
 type tlsAnswer struct {
 	failure

@@ -43,6 +43,7 @@ var verbs = []struct {
 	{"http", "[flags] URL...: one request each, an answer a line", runHTTP},
 	{"tcp", "[flags] HOST:PORT: one connection", runTCP},
 	{"tls", "[flags] HOST:PORT: one handshake", runTLS},
+	{"sockets", ": the TCP sockets that listen in this network namespace", runSockets},
 	{"load", "-rate N -duration D [flags] URL...: requests at a fixed rate", runLoad},
 	{"flight", "-n N [flags] URL: requests in flight at once", runFlight},
 	{"handshakes", "-connections N -duration D [flags] HOST:PORT: as many full handshakes as the peer can make", runHandshakes},

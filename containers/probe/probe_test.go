@@ -251,6 +251,7 @@ func TestCommandLine(t *testing.T) {
 		{"tcp addresses", []string{"tcp", "a:1", "b:1"}, "needs one HOST:PORT"},
 		{"tcp escape", []string{"tcp", "-send", `\q`, "a:1"}, "not an escape"},
 		{"tcp read", []string{"tcp", "-read", "-1", "a:1"}, "cannot be negative"},
+		{"sockets of what", []string{"sockets", "a:1"}, "takes no arguments"},
 		{"load rate", []string{"load", "-duration", "1s", "http://a/"}, "needs a -rate"},
 		{"load duration", []string{"load", "-rate", "1", "http://a/"}, "-duration above 0"},
 		{"load bad duration", []string{"load", "-rate", "1", "-duration", "5", "http://a/"}, "-duration"},

@@ -28,6 +28,7 @@ func TestReadmeFields(t *testing.T) {
 		{"tcp", tcpAnswer{}},
 		{"tls", tlsAnswer{}},
 		{"certificates", certificate{}},
+		{"sockets", socketsAnswer{}},
 		{"load", loadAnswer{}},
 		{"latency", latency{}},
 		{"buckets", bucket{}},
@@ -63,7 +64,7 @@ func TestReadmeFlags(t *testing.T) {
 			t.Errorf("README.md has no section on %s", v.name)
 		}
 		flags := regexp.MustCompile(`(?m)^  (-[a-z0-9-]+)`).FindAllStringSubmatch(out, -1)
-		if len(flags) < 3 {
+		if len(flags) < 3 && !strings.HasPrefix(v.help, ":") {
 			t.Errorf("probe %s -h lists %d flags:\n%s", v.name, len(flags), out)
 		}
 		for _, f := range flags {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
@@ -16,9 +17,11 @@ import (
 
 type config struct {
 	pool.Settings
-	Threads      int       `env:"THREADS" default:"1" min:"1" max:"64" help:"event loops; each has connections of its own to every server"`
-	ClientBuffer env.Bytes `env:"CLIENT_BUFFER" default:"64MiB" min:"1MiB" help:"replies kept for a client that does not read them; then it is cut off"`
-	MaxRequest   env.Bytes `env:"MAX_REQUEST" default:"64MiB" min:"64KiB" help:"largest request that has to be kept whole: one of several keys"`
+	Threads       int           `env:"THREADS" default:"1" min:"1" max:"64" help:"event loops; each has connections of its own to every server"`
+	ClientBuffer  env.Bytes     `env:"CLIENT_BUFFER" default:"64MiB" min:"1MiB" help:"replies kept for clients that do not read them, in all; while more would be, servers wait for these clients"`
+	ClientTimeout time.Duration `env:"CLIENT_TIMEOUT" default:"10s" min:"100ms" help:"with CLIENT_BUFFER full, who takes less than 64 KiB of its replies in this time is cut off"`
+	MaxRequest    env.Bytes     `env:"MAX_REQUEST" default:"64MiB" min:"64KiB" help:"largest request that has to be kept whole: one of several keys"`
+	ResolvePeriod time.Duration `env:"RESOLVE_PERIOD" default:"10s" min:"0s" help:"how long the addresses of a server's name are taken without asking again; it is also asked for when none of them answers"`
 	daemon.Config
 }
 
@@ -29,7 +32,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	}
 	srv := &proxy.Server{
 		Log: p.Log, Threads: cfg.Threads,
-		ClientBuffer: int(cfg.ClientBuffer), MaxRequest: int(cfg.MaxRequest),
+		ClientBuffer: int(cfg.ClientBuffer), ClientTimeout: cfg.ClientTimeout, MaxRequest: int(cfg.MaxRequest), ResolvePeriod: cfg.ResolvePeriod,
 	}
 	a := &ambassador{cfg: cfg, process: p, server: srv}
 	p.Metrics.MustRegister(collector{srv})

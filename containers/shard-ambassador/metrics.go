@@ -16,8 +16,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descClients  = desc("clients", "Connected clients.", "pool")
 	descAccepted = desc("clients_total", "Clients accepted.", "pool")
-	descRejected = desc("clients_rejected_total", "Clients over CLIENT_CONNECTIONS.", "pool")
+	descRejected = desc("clients_rejected_total", "Clients over CLIENT_CONNECTIONS, or for which there is no descriptor.", "pool")
 	descSlow     = desc("clients_cut_total", "Clients cut off since they did not read their replies.", "pool")
+	descForeign  = desc("clients_foreign_total", "Clients that were ended since they spoke another protocol: HTTP, TLS, memcached.", "pool")
 	descAsked    = desc("client_requests_total", "Requests of clients.", "pool")
 	descRefused  = desc("client_requests_refused_total", "Requests of clients that were answered with an error of the ambassador's own, since they have no meaning over shards or are wrong.", "pool")
 	descParts    = desc("request_parts_total", "Parts of requests that were taken apart by shard.", "pool")
@@ -26,7 +27,7 @@ var (
 	descReqBytes  = desc("shard_request_bytes_total", "Their bytes.", "pool", "shard")
 	descReplies   = desc("shard_replies_total", "Replies of the shard.", "pool", "shard")
 	descRepBytes  = desc("shard_reply_bytes_total", "Their bytes.", "pool", "shard")
-	descErrors    = desc("shard_errors_total", "Failures of the shard: connect, timeout, closed, broken, protocol, reply (-OOM, -BUSY or -LOADING), ejected (not tried).", "pool", "shard", "kind")
+	descErrors    = desc("shard_errors_total", "Failures of the shard: connect, timeout, closed, broken, protocol, reply (one of FAILURE_REPLIES), ejected (not tried); and what is not its fault: local (this machine lacks something), client (what a client wants).", "pool", "shard", "kind")
 	descEjections = desc("shard_ejections_total", "Times the shard was ejected.", "pool", "shard")
 	descEjected   = desc("shard_ejected", "1 while the shard is ejected.", "pool", "shard")
 	descInFlight  = desc("shard_in_flight", "Requests without a reply.", "pool", "shard")
@@ -37,7 +38,7 @@ var (
 // Describe is prometheus.Collector's.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descClients, descAccepted, descRejected, descSlow, descAsked, descRefused, descParts, descRequests, descReqBytes, descReplies,
+		descClients, descAccepted, descRejected, descSlow, descForeign, descAsked, descRefused, descParts, descRequests, descReqBytes, descReplies,
 		descRepBytes, descErrors, descEjections, descEjected, descInFlight, descConns, descLatency,
 	} {
 		ch <- d
@@ -58,6 +59,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		counter(descAccepted, p.Accepted, pool)
 		counter(descRejected, p.Rejected, pool)
 		counter(descSlow, p.SlowClients, pool)
+		counter(descForeign, p.Foreign, pool)
 		counter(descAsked, p.Requests, pool)
 		counter(descRefused, p.Refused, pool)
 		counter(descParts, p.Fragments, pool)

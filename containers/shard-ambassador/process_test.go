@@ -65,7 +65,12 @@ func TestMain(m *testing.M) {
 // start runs the program, and waits until it listens.
 func start(t *testing.T, vars ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(build(t)), lines: make(chan map[string]any, 1000)}
+	return startAs(t, exec.Command(build(t)), vars...)
+}
+
+func startAs(t *testing.T, cmd *exec.Cmd, vars ...string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd, lines: make(chan map[string]any, 1000)}
 	p.cmd.Env = append([]string{"ADMIN_ADDR=127.0.0.1:0"}, vars...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -275,5 +280,58 @@ func TestStartRefused(t *testing.T) {
 		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %s\n%s", env, cmd.ProcessState, out)
 		}
+	}
+}
+
+// With all descriptors taken by clients the servers are still served, nobody is blamed, and the log stays short.
+func TestDescriptorsAreKeptForServers(t *testing.T) {
+	free := make(chan struct{})
+	close(free)
+	addr := shard(t, "a", free)
+	build(t)
+	// The shell's limit is the program's.
+	p := startAs(t, exec.Command("sh", "-c", "ulimit -n 60; exec \"$0\"", binDir+"/shard-ambassador"),
+		"SERVERS="+addr+":1", "LISTEN_ADDR=127.0.0.1:0", "AUTO_EJECT_HOSTS=true", "SERVER_FAILURE_LIMIT=1",
+		"SERVER_RETRY_TIMEOUT=1h")
+	first, in := dial(t, "tcp", p.pool)
+	turned := 0
+	for range 100 {
+		conn, in := dial(t, "tcp", p.pool)
+		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if line, err := in.ReadString('\n'); err == nil && line == "-ERR max number of clients reached\r\n" {
+			turned++
+		}
+	}
+	if turned == 0 {
+		t.Error("nobody was turned away: that is no test")
+	}
+	// The connection to the server is made only now.
+	for range 3 {
+		if got := ask(t, first, in, "k"); got != "+a" {
+			t.Errorf("got %q", got)
+		}
+	}
+	metrics := p.get("/metrics")
+	for _, want := range []string{
+		`shard_ambassador_shard_ejected{pool="redis",shard="` + addr + `"} 0`,
+		`shard_ambassador_shard_errors_total{kind="local",pool="redis",shard="` + addr + `"} 0`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if n := len(p.lines); n > 10 {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
+// Too few descriptors for the servers alone are one clear error.
+func TestTooFewDescriptors(t *testing.T) {
+	build(t)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "ulimit -n 30; exec \"$0\"", binDir+"/shard-ambassador")
+	cmd.Env = []string{"ADMIN_ADDR=127.0.0.1:0", "SERVERS=127.0.0.1:6379:1"}
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "leave none for clients") {
+		t.Errorf("%s\n%s", cmd.ProcessState, out)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// entryBudget is what an entry of the slow log may take: Redis keeps 32 arguments of 128 bytes and a little more.
+// entryBudget is what an entry of the slow log may take: Redis keeps 32 arguments of 128 bytes and a little more. Of an
+// entry of a server that keeps more, so much is read.
 const entryBudget = 12 << 10
 
 // smallBudget is for every other reply.
@@ -99,7 +100,8 @@ func (c *conn) greet(ctx context.Context) error {
 			c.runID = strings.TrimSpace(id)
 		}
 	}
-	if c.runID == "" {
+	// It is compared, kept in a file and written: what is no word is not one process's name.
+	if c.runID == "" || len(c.runID) > 128 || strings.ContainsFunc(c.runID, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return errors.New("INFO server: has no run_id")
 	}
 	return nil
@@ -107,7 +109,9 @@ func (c *conn) greet(ctx context.Context) error {
 
 // slowlog is the newest n entries, newest first.
 func (c *conn) slowlog(ctx context.Context, n int) ([]Entry, error) {
+	c.in.share = entryBudget
 	v, err := c.do(ctx, smallBudget+int64(n)*entryBudget, "SLOWLOG", "GET", strconv.Itoa(n))
+	c.in.share = 0
 	if err != nil {
 		return nil, fmt.Errorf("SLOWLOG GET: %w", err)
 	}

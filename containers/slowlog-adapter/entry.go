@@ -14,7 +14,7 @@ type Entry struct {
 	Args       []string      // as Redis keeps them: at most 32, each cut at 128 bytes
 	Client     string        // address; empty before Redis 4
 	ClientName string        // empty before Redis 4, or where the client has set none
-	short      bool          // four fields: nothing is known of the client
+	short      bool          // fewer than six fields: not all is known of the client
 }
 
 // parseLog reads the reply to SLOWLOG GET, newest first. IDs that do not fall are an error: what was seen and what
@@ -37,10 +37,11 @@ func parseLog(v value) ([]Entry, error) {
 	return entries, nil
 }
 
-// parseEntry reads an entry of four fields (before Redis 4), six, or more: what a later Redis may add is left alone.
+// parseEntry reads an entry of four fields (before Redis 4), six, or any number between and beyond: what a later Redis
+// may add is left alone.
 func parseEntry(v value) (Entry, error) {
-	if v.kind != '*' || len(v.list) != 4 && len(v.list) < 6 {
-		return Entry{}, fmt.Errorf("%d fields, want 4 or 6", len(v.list))
+	if v.kind != '*' || len(v.list) < 4 {
+		return Entry{}, fmt.Errorf("%d fields, want 4 or more", len(v.list))
 	}
 	id, when, took, args := v.list[0], v.list[1], v.list[2], v.list[3]
 	for _, n := range []value{id, when, took} {
@@ -57,7 +58,7 @@ func parseEntry(v value) (Entry, error) {
 	}
 	e := Entry{
 		ID: id.num, Time: time.Unix(when.num, 0).UTC(), Duration: time.Duration(took.num) * time.Microsecond,
-		Args: make([]string, len(args.list)), short: len(v.list) == 4,
+		Args: make([]string, len(args.list)), short: len(v.list) < 6,
 	}
 	for i, a := range args.list {
 		e.Args[i] = a.text

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"distlab/containers/internal/daemon"
+	"distlab/containers/internal/pemfile"
 )
 
 type config struct {
@@ -101,17 +101,16 @@ func (cfg config) server() (*Server, error) {
 		s.TLS.ServerName = cfg.RedisTLSName
 	}
 	if cfg.RedisCAPath != "" {
-		text, err := os.ReadFile(cfg.RedisCAPath)
-		if err != nil {
-			return nil, err
-		}
-		s.TLS.RootCAs = x509.NewCertPool()
-		if !s.TLS.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s: no certificate in it", cfg.RedisCAPath)
+		var err error
+		if s.TLS.RootCAs, err = pemfile.Pool(cfg.RedisCAPath); err != nil {
+			return nil, fmt.Errorf("REDIS_CA_PATH: %w", err)
 		}
 	}
-	if cfg.RedisCertPath != "" || cfg.RedisKeyPath != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.RedisCertPath, cfg.RedisKeyPath)
+	if (cfg.RedisCertPath == "") != (cfg.RedisKeyPath == "") {
+		return nil, errors.New("REDIS_CERT_PATH and REDIS_KEY_PATH: one without the other: a client certificate is both")
+	}
+	if cfg.RedisCertPath != "" {
+		pair, err := pemfile.LoadPair(cfg.RedisCertPath, cfg.RedisKeyPath)
 		if err != nil {
 			return nil, fmt.Errorf("client certificate: %w", err)
 		}

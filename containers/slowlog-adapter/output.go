@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
-// line is what is written for an entry, or for a loss. Every line says which it is: event.
+// line is what is written for an entry, or for a loss. Every line says which it is: event. Its texts are as Redis has
+// them, any bytes at all; each format writes them so that they can be had back.
 type line struct {
 	Time       string   `json:"time"`  // RFC 3339 in UTC, whole seconds, which is what Redis has
 	Event      string   `json:"event"` // slow, lost or restart
@@ -28,14 +28,9 @@ type line struct {
 
 func slowLine(e Entry, args []string, runID string) line {
 	us := e.Duration.Microseconds()
-	l := line{Time: e.Time.Format(time.RFC3339), Event: "slow", ID: &e.ID, DurationUS: &us, RunID: runID}
-	l.Args = make([]string, len(args))
-	for i, a := range args {
-		l.Args[i] = printable(a)
-	}
+	l := line{Time: e.Time.Format(time.RFC3339), Event: "slow", ID: &e.ID, DurationUS: &us, Args: args, RunID: runID}
 	if !e.short {
-		client, name := printable(e.Client), printable(e.ClientName)
-		l.Client, l.ClientName = &client, &name
+		l.Client, l.ClientName = &e.Client, &e.ClientName
 	}
 	return l
 }
@@ -59,15 +54,26 @@ type format func(b []byte, l line) []byte
 
 var formats = map[string]format{"json": appendJSON, "logfmt": appendLogfmt, "redis": appendRedis}
 
+// appendJSON writes texts as text writes them: JSON knows no bytes.
 func appendJSON(b []byte, l line) []byte {
-	text, err := json.Marshal(l)
+	args := make([]string, len(l.Args))
+	for i, a := range l.Args {
+		args[i] = text(a)
+	}
+	l.Args, l.RunID, l.OldRunID = args, text(l.RunID), text(l.OldRunID)
+	if l.Client != nil {
+		client, name := text(*l.Client), text(*l.ClientName)
+		l.Client, l.ClientName = &client, &name
+	}
+	row, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
-	return append(append(b, text...), '\n')
+	return append(append(b, row...), '\n')
 }
 
-// appendLogfmt writes key=value. The arguments are one value, each quoted as redis-cli does where it must be.
+// appendLogfmt writes key=value. A text is as in JSON, and quoted as Go quotes where it must be. The arguments are one
+// value: each as redis-cli takes it, so that the value can be given to redis-cli.
 func appendLogfmt(b []byte, l line) []byte {
 	pair := func(key, value string) {
 		if key != "time" {
@@ -90,15 +96,13 @@ func appendLogfmt(b []byte, l line) []byte {
 	if l.Event == "slow" {
 		words := make([]string, len(l.Args))
 		for i, a := range l.Args {
-			if words[i] = a; a == "" || strings.ContainsAny(a, " \"'\\\t\r\n") {
-				words[i] = strconv.Quote(a)
-			}
+			words[i] = argument(a)
 		}
 		pair("command", strings.Join(words, " "))
 	}
 	if l.Client != nil {
-		pair("client", *l.Client)
-		pair("client_name", *l.ClientName)
+		pair("client", text(*l.Client))
+		pair("client_name", text(*l.ClientName))
 	}
 	number("lost", l.Lost)
 	number("first_id", l.FirstID)
@@ -107,20 +111,20 @@ func appendLogfmt(b []byte, l line) []byte {
 		pair("reason", l.Reason)
 	}
 	if l.OldRunID != "" {
-		pair("old_run_id", l.OldRunID)
+		pair("old_run_id", text(l.OldRunID))
 	}
-	pair("run_id", l.RunID)
+	pair("run_id", text(l.RunID))
 	return append(b, '\n')
 }
 
-// appendRedis writes an entry as redis-cli shows one of SLOWLOG GET, over several lines, and what is no entry as a
-// comment.
+// appendRedis writes an entry as redis-cli --no-raw shows one of SLOWLOG GET, over several lines, and what is no entry
+// as a comment.
 func appendRedis(b []byte, l line) []byte {
 	switch l.Event {
 	case "lost":
 		return fmt.Appendf(b, "# lost %d entries, IDs %d to %d: %s\n", *l.Lost, *l.FirstID, *l.LastID, l.Reason)
 	case "restart":
-		return fmt.Appendf(b, "# restart: run ID %s, was %s; the last ID read was %d\n", l.RunID, l.OldRunID, *l.LastID)
+		return fmt.Appendf(b, "# restart: run ID %s, was %s; the last ID read was %d\n", argument(l.RunID), argument(l.OldRunID), *l.LastID)
 	}
 	when, _ := time.Parse(time.RFC3339, l.Time) // slowLine wrote it
 	b = fmt.Appendf(b, "1) (integer) %d\n2) (integer) %d\n3) (integer) %d\n", *l.ID, when.Unix(), *l.DurationUS)
@@ -133,29 +137,10 @@ func appendRedis(b []byte, l line) []byte {
 		if i == 0 {
 			head = "4) "
 		}
-		b = fmt.Appendf(b, "%s%*d) %s\n", head, width, i+1, strconv.Quote(a))
+		b = fmt.Appendf(b, "%s%*d) %s\n", head, width, i+1, repr(a))
 	}
 	if l.Client != nil {
-		b = fmt.Appendf(b, "5) %s\n6) %s\n", strconv.Quote(*l.Client), strconv.Quote(*l.ClientName))
+		b = fmt.Appendf(b, "5) %s\n6) %s\n", repr(*l.Client), repr(*l.ClientName))
 	}
 	return b
-}
-
-// printable is text as it is where it is UTF-8, and with \xNN for the bytes that are not: keys may be binary, and JSON
-// knows text alone.
-func printable(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		} else {
-			b.WriteString(s[:size])
-		}
-		s = s[size:]
-	}
-	return b.String()
 }

@@ -41,8 +41,8 @@ func TestFormats(t *testing.T) {
 			"an entry", slowLine(e, e.Args, "r1"),
 			`{"time":"2011-06-30T15:37:01Z","event":"slow","id":14,"duration_us":15000,"argv":["SET","a b","x\\xff\n\"=",""],` +
 				`"client":"127.0.0.1:58217","client_name":"","run_id":"r1"}`,
-			`time=2011-06-30T15:37:01Z event=slow id=14 duration_us=15000 command="SET \"a b\" \"x\\\\xff\\n\\\"=\" \"\"" client=127.0.0.1:58217 client_name="" run_id=r1`,
-			"1) (integer) 14\n2) (integer) 1309448221\n3) (integer) 15000\n4) 1) \"SET\"\n   2) \"a b\"\n   3) \"x\\\\xff\\n\\\"=\"\n   4) \"\"\n5) \"127.0.0.1:58217\"\n6) \"\"",
+			`time=2011-06-30T15:37:01Z event=slow id=14 duration_us=15000 command="SET \"a b\" \"x\\xff\\n\\\"=\" \"\"" client=127.0.0.1:58217 client_name="" run_id=r1`,
+			"1) (integer) 14\n2) (integer) 1309448221\n3) (integer) 15000\n4) 1) \"SET\"\n   2) \"a b\"\n   3) \"x\\xff\\n\\\"=\"\n   4) \"\"\n5) \"127.0.0.1:58217\"\n6) \"\"",
 		},
 		{
 			"an entry of four fields", slowLine(old, []string{"GET"}, "r1"),

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// maxDepth is how deep a reply may nest. SLOWLOG GET has three levels: the log, an entry, its arguments.
-const maxDepth = 4
+// maxDepth is how deep a reply may nest. SLOWLOG GET has three levels: the log, an entry, its arguments; what a later
+// Redis adds to an entry may have more.
+const maxDepth = 16
 
 // maxLine bounds a line of the protocol: a length, a number, an error's text.
 const maxLine = 64 << 10
@@ -19,10 +23,23 @@ const cost = 64
 
 var errTooLarge = errors.New("the reply is larger than is read")
 
-// serverError is an error reply: the server understood, and refused.
+// serverError is an error reply: the server understood, and refused. Its text is the server's, any bytes: it is made
+// fit to be shown, for it gets into logs and answers.
 type serverError string
 
-func (e serverError) Error() string { return string(e) }
+func (e serverError) Error() string {
+	said := string(e)
+	if len(said) > maxSaid {
+		said = said[:maxSaid] + "..."
+	}
+	if strings.ContainsFunc(said, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return repr(said)
+	}
+	return said
+}
+
+// maxSaid is how much of an error's text is shown.
+const maxSaid = 512
 
 // value is one RESP2 reply.
 type value struct {
@@ -38,17 +55,32 @@ type value struct {
 type reader struct {
 	*bufio.Reader
 	budget int64 // left for the reply that is being read, in bytes
+
+	// share is what each value of the reply's own list may take, 0: whatever the budget has. What is beyond it is read and
+	// thrown away, and said so in Redis's words: a log with one monstrous entry can still be read.
+	share int64
+	left  int64 // of the share of the value that is being read
 }
 
 // reply reads one reply of at most budget bytes. An error reply is a serverError; after any other error the
 // connection is of no use.
 func (r *reader) reply(budget int64) (value, error) {
-	r.budget = budget
+	r.budget, r.left = budget, r.share
 	v, err := r.value(0)
 	if err == nil && v.kind == '-' {
 		return value{}, serverError(v.text)
 	}
 	return v, err
+}
+
+// afford is how much of n bytes is within the share.
+func (r *reader) afford(n int64) int64 {
+	if r.share == 0 {
+		return n
+	}
+	n = min(n, r.left, r.share/8) // one text does not take it all
+	r.left -= n
+	return n
 }
 
 func (r *reader) spend(n int64) error {
@@ -75,8 +107,9 @@ func (r *reader) value(depth int) (value, error) {
 	v := value{kind: line[0]}
 	switch rest := line[1:]; v.kind {
 	case '+', '-':
-		v.text = string(rest)
-		return v, r.spend(int64(len(rest)))
+		kept := r.afford(int64(len(rest)))
+		v.text = cut(rest[:kept], int64(len(rest)))
+		return v, r.spend(kept)
 	case ':':
 		v.num, err = strconv.ParseInt(string(rest), 10, 64)
 		if err != nil {
@@ -102,31 +135,65 @@ func (r *reader) value(depth int) (value, error) {
 }
 
 func (r *reader) bulk(n int64) (string, error) {
-	if err := r.spend(n); err != nil { // before the memory is taken
+	kept := r.afford(n)
+	if err := r.spend(kept); err != nil { // before the memory is taken
 		return "", err
 	}
-	b := make([]byte, n+2)
+	b := make([]byte, kept)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return "", unexpected(err)
 	}
-	if b[n] != '\r' || b[n+1] != '\n' {
+	if _, err := io.CopyN(io.Discard, r, n-kept); err != nil {
+		return "", unexpected(err)
+	}
+	var end [2]byte
+	if _, err := io.ReadFull(r, end[:]); err != nil {
+		return "", unexpected(err)
+	}
+	if end != [2]byte{'\r', '\n'} {
 		return "", errors.New("a string is longer than it says")
 	}
-	return string(b[:n]), nil
+	return cut(b, n), nil
+}
+
+// cut is a text of which so much was kept, in the words of Redis, which cuts so itself.
+func cut(kept []byte, n int64) string {
+	if more := n - int64(len(kept)); more > 0 {
+		return fmt.Sprintf("%s... (%d more bytes)", kept, more)
+	}
+	return string(kept)
 }
 
 func (r *reader) array(n int64, depth int) ([]value, error) {
-	if n > r.budget/cost {
+	if n > r.budget/cost && (r.share == 0 || depth == 0) {
 		return nil, errTooLarge
+	}
+	reserved := int64(0)
+	if depth > 0 { // a list leaves some of the share to what comes after it
+		reserved = r.left / 4
+		r.left -= reserved
 	}
 	list := make([]value, 0, min(n, 64)) // it may say a million and send none
 	for range n {
+		if depth == 0 {
+			r.left = r.share
+		}
+		before := r.budget
+		whole := r.afford(cost) == cost
 		v, err := r.value(depth + 1)
 		if err != nil {
 			return nil, unexpected(err)
 		}
-		list = append(list, v)
+		if whole {
+			list = append(list, v)
+		} else {
+			r.budget = before
+		}
 	}
+	if dropped := n - int64(len(list)); dropped > 0 {
+		list = append(list, value{kind: '$', text: fmt.Sprintf("... (%d more arguments)", dropped)})
+	}
+	r.left += reserved
 	return list, nil
 }
 

@@ -114,9 +114,9 @@ func TestSettingsOfTLS(t *testing.T) {
 	}{
 		{config{RedisAddr: "redis"}, "REDIS_ADDR: address redis: missing port in address"},
 		{config{RedisAddr: "redis:6379", RedisCAPath: certPath}, "settings of TLS are given, and REDIS_TLS is false"},
-		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCAPath: "/nowhere"}, "open /nowhere"},
-		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCAPath: keyPath}, keyPath + ": no certificate in it"},
-		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCertPath: certPath}, "client certificate: open"},
+		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCAPath: "/nowhere"}, "REDIS_CA_PATH: stat /nowhere"},
+		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCAPath: keyPath}, "REDIS_CA_PATH: " + keyPath + ": PEM block 1 is a PRIVATE KEY"},
+		{config{RedisAddr: "redis:6379", RedisTLS: true, RedisCertPath: certPath}, "REDIS_CERT_PATH and REDIS_KEY_PATH: one without the other"},
 	} {
 		if _, err := tt.cfg.server(); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.cfg, err, tt.want)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"distlab/containers/splitter/balance"
+	"distlab/containers/internal/balance"
 )
 
 // ArmSpec is what is set of an arm. The words are those of nginx's `server`

@@ -82,7 +82,7 @@ func TestCompare(t *testing.T) {
 			m.Concurrency = 100
 			m.Compare = &Compare{
 				Arm: "production", Noise: copied.addr, BodyLimit: 1 << 10, Ignore: map[string]bool{"body.at": true},
-				Transport: p.newTransport(false), Metrics: p.Metrics,
+				Transport: p.Limits.NewTransport(false), Metrics: p.Metrics,
 			}
 		})(p)
 	})

@@ -168,7 +168,7 @@ func isToken(s string) bool {
 func (cfg config) rules() Rules {
 	canonical := textproto.CanonicalMIMEHeaderKey
 	key := cfg.HashKey
-	if key.text == "" {
+	if key.String() == "" {
 		key.UnmarshalText([]byte("$remote_addr"))
 	}
 	return Rules{
@@ -218,7 +218,7 @@ func (cfg config) limits() Limits {
 		Tunnel:      cfg.TunnelTimeout,
 		Connect:     cfg.ConnectTimeout,
 		Response:    cfg.ResponseTimeout,
-		ArmIdle:     cfg.ArmIdleTimeout,
+		ServerIdle:  cfg.ArmIdleTimeout,
 	}
 }
 
@@ -234,7 +234,7 @@ func (cfg config) mirror(p *Proxy) *Mirror {
 		Timeout: cfg.MirrorTimeout, Blocking: cfg.MirrorMode == "blocking",
 		Metrics: p.Metrics,
 	}
-	m.Transport = p.newTransport(m.H2C)
+	m.Transport = p.Limits.NewTransport(m.H2C)
 	m.Compare = cfg.compare(p)
 	for _, method := range cfg.MirrorMethods {
 		if method == "*" {
@@ -260,7 +260,7 @@ func (cfg config) compare(p *Proxy) *Compare {
 	}
 	if cfg.CompareNoise != "" {
 		u, _ := parseTarget(cfg.CompareNoise)
-		c.Noise, c.Transport = dialAddr(u), p.newTransport(u.Scheme == "h2c")
+		c.Noise, c.Transport = dialAddr(u), p.Limits.NewTransport(u.Scheme == "h2c")
 	}
 	return c
 }

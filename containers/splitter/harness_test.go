@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"distlab/containers/internal/balance"
 	"distlab/containers/internal/http1"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,12 +107,12 @@ func start(t *testing.T, arms []ArmSpec, edit func(*Proxy)) *running {
 	p := &Proxy{
 		Splitter: &Splitter{
 			Rules:   Rules{Balance: "smooth", Fallback: true, Sticky: Sticky{Kind: "none"}},
-			Budget:  Budget{Ratio: 0.2, PerSecond: 1000},
+			Budget:  balance.Budget{Ratio: 0.2, PerSecond: 1000},
 			Metrics: metrics,
 		},
 		Forwarder: &http1.Forwarder{Scheme: "http"}, Upgrades: []string{"websocket"}, Retry: retry,
 		ArmHeader: "X-Split-Arm", ReasonHeader: "X-Split-Reason", Careful: carefully.Load(),
-		Limits:  Limits{DrainIdle: 50 * time.Millisecond, HeaderBytes: 32 << 10, ArmIdle: 4 * time.Second},
+		Limits:  Limits{DrainIdle: 50 * time.Millisecond, HeaderBytes: 32 << 10, ServerIdle: 4 * time.Second},
 		Log:     slog.New(slog.DiscardHandler),
 		Metrics: metrics,
 	}

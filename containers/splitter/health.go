@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"distlab/containers/internal/forward"
 )
 
 // Health asks each arm, all the time, whether it is well: a connection, or a
@@ -100,7 +102,7 @@ func (h *Health) check(ctx context.Context, run *healthRun) {
 
 func (h *Health) ask(ctx context.Context, a *Arm) error {
 	if h.Path == "" {
-		c, err := dialArm(ctx, a.Addr)
+		c, err := forward.Dial(ctx, a.Addr)
 		if err != nil {
 			return err
 		}

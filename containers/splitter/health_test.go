@@ -15,7 +15,7 @@ func startHealth(t *testing.T, s *running, path string, rounds func()) {
 	t.Helper()
 	h := &Health{
 		Splitter: s.Splitter, Interval: 5 * time.Millisecond, Timeout: 100 * time.Millisecond, Path: path, Rise: 2, Fall: 3,
-		Transport: func(a *Arm) http.RoundTripper { return s.transport(a) }, Log: slog.New(slog.DiscardHandler), Checked: rounds,
+		Transport: func(a *Arm) http.RoundTripper { return s.Engine().Transport(&a.Backend) }, Log: slog.New(slog.DiscardHandler), Checked: rounds,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

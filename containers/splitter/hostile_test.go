@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"distlab/containers/internal/httpcases"
 )
 
 // wireArm keeps the very bytes of each request as an old app would delimit
@@ -92,82 +93,41 @@ func statusesOf(answers string) string {
 // time: the machine may be busy.
 func impatient(p *Proxy) { p.Limits.Idle, p.Limits.Header = time.Second, patience/2 }
 
-// TestHostile sends what two parsers could read in two ways, with a second
-// request hidden in it. No arm must see any of it, and the splitter go on. The
-// same holds where HTTP/2 is spoken beside HTTP/1.
-func TestHostile(t *testing.T) {
-	const hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
-	post := func(headers, body string) string {
-		return "POST /a HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n" + body
-	}
-	tests := []struct{ name, text, want string }{
-		{"both lengths", post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"+hidden), "400"},
-		{"both lengths, other order", post("Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", "0\r\n\r\n"+hidden), "400"},
-		{"two lengths", post("Content-Length: 0\r\nContent-Length: 44\r\n", hidden), "400"},
-		{"folded", post("X: a\r\n Transfer-Encoding: chunked\r\n", "0\r\n\r\n"+hidden), "400"},
-		{"xchunked", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"+hidden), "400"},
-		{"white space before colon", post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"+hidden), "400"},
-		{"chunked in 1.0", "POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden, "400"},
-		{"bare line feeds", "GET /a HTTP/1.1\nHost: localhost\n\n" + hidden, "400"},
-		{"NUL", post("X: a\x00b\r\n", ""), "400"},
-		{"signed length", post("Content-Length: +0\r\n", hidden), "400"},
-		{"two hosts", "GET /a HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n", "400"},
-		{"no host", "GET /a HTTP/1.1\r\n\r\n", "400"},
-		{"host with a path", "GET /a HTTP/1.1\r\nHost: localhost/evil\r\n\r\n", "400"},
-		{"user in target", "GET http://me:pw@localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"},
-		{"no path", "GET a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"},
-		{"CONNECT", "CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n", "405"},
-		{"TRACE", "TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"},
-		{"garbage", "\x16\x03\x01\x00\x05hello\r\n\r\n", "400"},
-		{"large head", "GET /a HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", "431"},
-		{"many headers", "GET /a HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("A: b\r\n", 10<<10) + "\r\n", "431"},
-		{"other expectation", post("Expect: tea\r\n", ""), "417"},
-		{"a good one first", post("Content-Length: 3\r\n", "abc") + "GET /bad HTTP/1.1\r\nA : b\r\n\r\n", "200 400"},
-		{"upgrade to h2c", "GET /up HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", "200"},
-	}
-	for _, h2c := range []bool{false, true} {
-		arm := startWireArm(t)
-		s := start(t, arm.spec(), func(p *Proxy) {
-			impatient(p)
-			p.Limits.HeaderBytes = 8 << 10
-			p.H2C = h2c
-		})
-		for _, tt := range tests {
-			t.Run(fmt.Sprintf("%s, h2c %v", tt.name, h2c), func(t *testing.T) {
-				before := len(arm.seen())
-				if got := s.send(t, tt.text); got != tt.want {
-					t.Errorf("answered %q, want %q", got, tt.want)
-				}
-				seen := arm.seen()[before:]
-				if len(seen) != strings.Count(tt.want, "200") {
-					t.Errorf("the arm saw %q", seen)
-				}
-				if all := strings.Join(seen, ""); strings.Contains(all, "hidden") || strings.Contains(all, "Upgrade") {
-					t.Errorf("the arm saw %q", seen)
-				}
-			})
-		}
-		if n := s.metric(t, "requests_refused_total", "reason=framing"); n < 8 {
-			t.Errorf("counted %v refusals", n)
-		}
-	}
-}
-
-// A body that breaks a rule in the middle must not get an end that the client
-// did not send.
-func TestHostileChunks(t *testing.T) {
-	arm := startWireArm(t)
-	s := start(t, arm.spec(), impatient)
-	head := "POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
-	for _, rest := range []string{
-		"3\nabc\r\n0\r\n\r\n", "3 ;x\r\nabc\r\n0\r\n\r\n", "2\r\nabc\r\n0\r\n\r\n", "-1\r\nabc\r\n0\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n",
+// TestRequests holds all paths, HTTP/2 cleartext among them, to the table of all
+// containers; with an arm of either kind.
+func TestRequests(t *testing.T) {
+	for name, edit := range map[string]func(*Proxy){
+		"fast": nil, "careful": func(p *Proxy) { p.Careful = true },
+		"beside h2c": func(p *Proxy) { p.H2C = true }, "careful, beside h2c": func(p *Proxy) { p.H2C, p.Careful = true, true },
+		// With a mirror there is no fast path, either, but a copy of all.
+		"mirror": func(p *Proxy) { withMirror(startWireArm(t).addr, nil)(p) },
 	} {
-		if got := s.send(t, head+rest); got != "400" {
-			t.Errorf("%q: answered %q", rest, got)
-		}
-		if seen := arm.seen(); len(seen) != 0 {
-			t.Fatalf("%q: the arm saw %q", rest, seen)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := must(httpcases.NewApp())
+			defer app.Close()
+			s := start(t, []ArmSpec{armSpec("a=http://" + app.Addr + " max_fails=0")}, edit)
+			dial := func() (net.Conn, error) { return net.Dial("tcp", s.addr) }
+			for _, c := range httpcases.Requests {
+				if c.NoH2C && s.H2C {
+					continue
+				}
+				for _, complaint := range c.Run(app, dial) {
+					t.Errorf("%s (%s): %s", c.Name, c.Why, complaint)
+				}
+			}
+			if n := s.metric(t, "requests_refused_total", "reason=framing"); n < 100 {
+				t.Errorf("counted %v refusals", n)
+			}
+			if !s.H2C {
+				return
+			}
+			for _, c := range httpcases.Requests2 {
+				for _, complaint := range c.Run(app, dial) {
+					t.Errorf("HTTP/2, %s (%s): %s", c.Name, c.Why, complaint)
+				}
+			}
+		})
 	}
 }
 
@@ -216,7 +176,7 @@ func TestSlowClients(t *testing.T) {
 	c := s.dial(t)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "the request is on its way", func() bool { return full.seen.Load() == 1 })
-	eventually(t, "it was cut", func() bool { return s.inFlight.Load() == 0 })
+	eventually(t, "it was cut", func() bool { return s.Engine().InFlight() == 0 })
 }
 
 func TestMaxConnections(t *testing.T) {
@@ -231,7 +191,7 @@ func TestMaxConnections(t *testing.T) {
 	io.WriteString(busy, "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "one is in use", func() bool { return arm.seen.Load() == 1 })
 	idle := s.dial(t)
-	eventually(t, "one is idle", func() bool { n, _ := s.open(); return n == 2 })
+	eventually(t, "one is idle", func() bool { return s.Engine().Door.Open() == 2 })
 	next := s.dial(t) // the idle one makes room
 	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the idle one: %v", err)

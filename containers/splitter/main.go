@@ -20,6 +20,7 @@ import (
 	"os"
 	"runtime"
 
+	"distlab/containers/internal/balance"
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
 )
@@ -40,7 +41,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	metrics := NewMetrics(p.Metrics)
 	splitter := &Splitter{
 		Rules:   cfg.rules(),
-		Budget:  Budget{Ratio: cfg.RetryBudget, PerSecond: cfg.RetryBudgetMin},
+		Budget:  balance.Budget{Ratio: cfg.RetryBudget, PerSecond: cfg.RetryBudgetMin},
 		Metrics: metrics,
 	}
 	live := &Live{Splitter: splitter, Path: cfg.ArmsPath, Interval: cfg.WatchInterval, Log: p.Log, Metrics: metrics}
@@ -88,7 +89,7 @@ func (cfg config) health(s *Splitter, proxy *Proxy, p *daemon.Process) *Health {
 	return &Health{
 		Splitter: s, Interval: cfg.HealthInterval, Timeout: cfg.HealthTimeout, Path: cfg.HealthPath,
 		Rise: cfg.HealthRise, Fall: cfg.HealthFall, Log: p.Log,
-		Transport: func(a *Arm) http.RoundTripper { return proxy.transport(a) },
+		Transport: func(a *Arm) http.RoundTripper { return proxy.Engine().Transport(&a.Backend) },
 		Checked:   func() { p.Ready(s.Usable() > 0, "no arm can be used") },
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"distlab/containers/internal/forward"
 )
 
 // Metrics are the splitter's own, all named splitter_*.
@@ -155,7 +157,7 @@ func (m *Metrics) arm(name string) armCounters {
 
 // class is 2xx for 204; 499 stands for itself, in the place of 0xx.
 func class(code int) string {
-	if code == statusClientGone || code < 100 {
+	if code == forward.StatusClientGone || code < 100 {
 		return "499"
 	}
 	return fmt.Sprintf("%dxx", code/100)
@@ -174,7 +176,7 @@ func (c armCounters) answered(code int, took time.Duration) {
 		return
 	}
 	i := code / 100
-	if code == statusClientGone || i >= len(c.codes) {
+	if code == forward.StatusClientGone || i >= len(c.codes) {
 		i = 0
 	}
 	c.codes[i].Inc()

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"distlab/containers/internal/forward"
 )
 
 // Mirror sends copies of requests to one more server, whose answers nobody
@@ -79,15 +81,15 @@ const (
 
 // begin takes a place for a request that is to be copied; nil: it is not.
 func (m *Mirror) begin(x *exchange) *shadow {
-	if m == nil || m.Methods != nil && !m.Methods[x.r.Method] || !m.sampled() {
+	if m == nil || m.Methods != nil && !m.Methods[x.Request.Method] || !m.sampled() {
 		return nil
 	}
 	m.init()
 	switch {
-	case x.r.Header["Upgrade"] != nil:
+	case x.Request.Header["Upgrade"] != nil:
 		m.lose("upgrade")
 		return nil
-	case x.body != nil && x.r.ContentLength > int64(m.BodyLimit):
+	case x.HasBody() && x.Request.ContentLength > int64(m.BodyLimit):
 		m.lose("body")
 		return nil
 	}
@@ -99,8 +101,8 @@ func (m *Mirror) begin(x *exchange) *shadow {
 	}
 	s := &shadow{mirror: m, limit: m.BodyLimit, done: make(chan struct{})}
 	s.primary.done = make(chan struct{})
-	if x.body != nil {
-		x.body.tee = s
+	if x.HasBody() {
+		x.Tee = s
 	}
 	return s
 }
@@ -115,7 +117,7 @@ func (m *Mirror) sampled() bool {
 }
 
 // request is what the first arm is asked. Without a body, it goes off.
-func (s *shadow) request(out *http.Request) {
+func (s *shadow) request(x *exchange) {
 	if s == nil {
 		return
 	}
@@ -124,19 +126,17 @@ func (s *shadow) request(out *http.Request) {
 	if s.req != nil || s.state != gathering {
 		return
 	}
-	u := *out.URL
+	out, u := x.Out, *x.Out.URL
 	u.Host = s.mirror.Addr
 	s.req = &http.Request{Method: out.Method, URL: &u, Host: out.Host, Header: out.Header.Clone()}
-	if out.Body == nil || out.Body == http.NoBody {
+	forward.SetTarget(s.req, x.Target)
+	if !x.HasBody() {
 		s.send()
 	}
 }
 
-// write is told each part of the body as the primary reads it.
-func (s *shadow) write(p []byte) {
-	if s == nil {
-		return
-	}
+// Part is told each part of the body as the primary reads it.
+func (s *shadow) Part(p []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -148,9 +148,10 @@ func (s *shadow) write(p []byte) {
 	}
 }
 
-// whole is the end of the body: the copy goes off.
-func (s *shadow) whole() {
-	if s == nil {
+// Ended is told the end of the body. If it is whole, the copy goes off.
+func (s *shadow) Ended(err error) {
+	if err != nil {
+		s.drop("broken_body")
 		return
 	}
 	s.mu.Lock()
@@ -214,6 +215,7 @@ func (s *shadow) send() {
 	s.mirror.Metrics.mirroring.Inc()
 	go func() {
 		defer func() {
+			recover() // what a copy brings to light is not the client's concern
 			s.mirror.Metrics.mirroring.Dec()
 			<-s.mirror.slots
 			close(s.done)

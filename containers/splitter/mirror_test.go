@@ -14,7 +14,7 @@ func withMirror(addr string, edit func(*Mirror)) func(*Proxy) {
 	return func(p *Proxy) {
 		m := &Mirror{
 			Addr: addr, Percent: 100, Concurrency: 4, BodyLimit: 16, Timeout: patience,
-			Metrics: p.Metrics, Transport: p.newTransport(false),
+			Metrics: p.Metrics, Transport: p.Limits.NewTransport(false),
 		}
 		if edit != nil {
 			edit(m)

@@ -1,9 +1,12 @@
 package main
 
 import (
-	"net/http"
 	"net/netip"
 	"strings"
+
+	"distlab/containers/internal/forward"
+
+	"distlab/containers/internal/balance"
 )
 
 // Override lets testers name their arm.
@@ -22,10 +25,10 @@ func (o *Override) find(t *set, f *Facts) int {
 		value = f.Header.Get(o.Header)
 	}
 	if value == "" && o.Query != "" {
-		value = argument(f.RawQuery, o.Query)
+		value = balance.Argument(f.RawQuery, o.Query)
 	}
 	if value == "" && o.Cookie != "" {
-		value = cookie(f.Header.Get("Cookie"), o.Cookie)
+		value = balance.Cookie(f.Header.Get("Cookie"), o.Cookie)
 	}
 	if value == "" || !o.mayUse(f.Client) {
 		return -1
@@ -52,7 +55,8 @@ func (o *Override) mayUse(client netip.Addr) bool {
 
 // strip takes out of a request what is the splitter's alone: the header
 // always, and where there is a token, whatever may hold it.
-func (o *Override) strip(out *http.Request) {
+func (o *Override) strip(x *forward.Exchange) {
+	out := x.Out
 	if o.Header != "" {
 		delete(out.Header, o.Header)
 	}
@@ -60,7 +64,9 @@ func (o *Override) strip(out *http.Request) {
 		return
 	}
 	if o.Query != "" {
-		out.URL.RawQuery = without(out.URL.RawQuery, "&", o.Query, strings.EqualFold)
+		if path, query, ok := strings.Cut(x.Target, "?"); ok {
+			x.Target = path + "?" + without(query, "&", o.Query, strings.EqualFold)
+		}
 	}
 	if cookies := out.Header["Cookie"]; o.Cookie != "" && len(cookies) > 0 {
 		var kept []string

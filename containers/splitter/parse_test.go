@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"distlab/containers/internal/balance"
 )
 
 func TestArmSpec(t *testing.T) {
@@ -71,9 +73,10 @@ func TestArmSpec(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	f := &Facts{
-		Method: "GET", Path: "/a%20b", RawQuery: "x=1&User=42&empty=&user=43", Host: "shop", Client: netip.MustParseAddr("10.0.0.7"),
+		Method: "GET", Host: "shop", Client: netip.MustParseAddr("10.0.0.7"),
 		Header: http.Header{"Cookie": {`a=b; id="7"; c`}, "X-User-Id": {"me"}},
 	}
+	f.SetTarget("/a%20b?x=1&User=42&empty=&user=43")
 	for template, want := range map[string]string{
 		"": "", "text": "text", "$remote_addr": "10.0.0.7", "${remote_addr}AAA": "10.0.0.7AAA", "a$remote_addr-b": "a10.0.0.7-b",
 		"$uri": "/a%20b", "$request_uri": "/a%20b?x=1&User=42&empty=&user=43", "$args": "x=1&User=42&empty=&user=43", "$host": "shop",
@@ -82,7 +85,7 @@ func TestKey(t *testing.T) {
 	} {
 		var k Key
 		check(t, k.UnmarshalText([]byte(template)))
-		if got := string(k.append(nil, f)); got != want {
+		if got := string(k.Append(nil, f)); got != want {
 			t.Errorf("%s: %q, want %q", template, got, want)
 		}
 	}
@@ -99,7 +102,7 @@ func TestCookie(t *testing.T) {
 		"": "", "split=a": "a", "x=y; split=a": "a", "split=a; split=b": "a", "xsplit=b;split=a ; c=d": "a", `split="a"`: "a",
 		"split": "", "SPLIT=a": "", "split=a=b": "a=b", `split="`: `"`,
 	} {
-		if got := cookie(header, "split"); got != want {
+		if got := balance.Cookie(header, "split"); got != want {
 			t.Errorf("%s: %q, want %q", header, got, want)
 		}
 	}
@@ -110,15 +113,15 @@ func FuzzFacts(f *testing.F) {
 	f.Add("a=b; split=x", "a=b&split=x", "$arg_split$cookie_split")
 	f.Add(`split="`, "split", "${remote_addr}A$http_a_b")
 	f.Fuzz(func(t *testing.T, header, query, template string) {
-		if v := cookie(header, "split"); !strings.Contains(header, v) {
+		if v := balance.Cookie(header, "split"); !strings.Contains(header, v) {
 			t.Errorf("cookie %q of %q", v, header)
 		}
-		if v := argument(query, "split"); !strings.Contains(query, v) {
+		if v := balance.Argument(query, "split"); !strings.Contains(query, v) {
 			t.Errorf("argument %q of %q", v, query)
 		}
 		var k Key
 		if k.UnmarshalText([]byte(template)) == nil {
-			k.append(nil, &Facts{RawQuery: query, Header: http.Header{"Cookie": {header}}})
+			k.Append(nil, &Facts{RawQuery: query, Header: http.Header{"Cookie": {header}}})
 		}
 		r := Rules{
 			Balance: "smooth", Fallback: true,
@@ -181,12 +184,12 @@ func TestDecideAllocates(t *testing.T) {
 	for name, r := range rules {
 		for _, fallback := range []bool{false, true} {
 			r.Fallback = fallback
-			s := &Splitter{Rules: r, Budget: Budget{PerSecond: 1e9}}
+			s := &Splitter{Rules: r, Budget: balance.Budget{PerSecond: 1e9}}
 			s.Set([]ArmSpec{armSpec("a=http://a max_fails=0"), armSpec("b=http://b max_fails=0"), armSpec("c=http://c max_fails=0")})
 			if n := testing.AllocsPerRun(100, func() {
 				d := s.Decide(&facts)
 				first := d.Arm
-				if s.Again(&d, &facts) {
+				if s.Again(&d, &facts, true) {
 					s.Done(first, Outcome{Kind: Failed})
 				}
 				s.Done(d.Arm, Outcome{Kind: Good})

@@ -2,23 +2,18 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"distlab/containers/internal/fastpath"
+	"distlab/containers/internal/forward"
 	"distlab/containers/internal/http1"
-	"distlab/containers/internal/lastcall"
 )
 
-// Proxy carries requests to the arms that a Splitter decides on, by net/http.
+// Proxy carries requests to the arms that a Splitter decides on.
 // It knows nothing of the process around it. Splitter, Forwarder, Log and
 // Metrics are required. Fields must not be changed after Serve.
 type Proxy struct {
@@ -40,255 +35,170 @@ type Proxy struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	once     sync.Once
-	server   *http.Server
-	reverse  *httputil.ReverseProxy
-	http1    *http.Transport
-	http2    *http.Transport
-	fast     *fastpath.Path // nil: there is none
-	handed   *queue         // connections that the fast path leaves to the server
-	draining atomic.Bool
-	inFlight atomic.Int64 // requests, tunnels among them
-
-	mu    sync.Mutex // guards the following
-	doors map[*door]struct{}
-	conns map[*conn]struct{}
+	once   sync.Once
+	engine *forward.Engine
 }
 
 // Limits bound what clients and arms may take. Zero is no limit.
-type Limits struct {
-	Connections int           // open at once
-	Requests    int           // in flight at once, tunnels among them
-	HeaderBytes int           // of a request's head
-	Streams     int           // HTTP/2 requests at once on one connection
-	Header      time.Duration // to send a request's head
-	Body        time.Duration // between two parts of a request's body
-	Send        time.Duration // for a client to take a part of the answer
-	Idle        time.Duration // between two requests
-	Tunnel      time.Duration // without a byte on an upgraded connection
-	Connect     time.Duration // to reach an arm
-	Response    time.Duration // for an arm to begin its answer
-	ArmIdle     time.Duration // to keep a connection to an arm for the next request
-	DrainIdle   time.Duration // what idle clients get at the end to see that they should go; 0 is 500 ms
-}
+type Limits = forward.Limits
 
-func (p *Proxy) init() {
+// Engine is what carries the requests.
+func (p *Proxy) Engine() *forward.Engine {
 	p.once.Do(func() {
-		p.mu.Lock() // whoever counts connections may come before Serve
-		p.doors = make(map[*door]struct{})
-		p.conns = make(map[*conn]struct{})
-		p.mu.Unlock()
-		p.http1, p.http2 = p.newTransport(false), p.newTransport(true)
-		p.reverse = &httputil.ReverseProxy{
-			Rewrite:      p.rewrite,
-			ErrorHandler: p.failed,
-			BufferPool:   buffers{},
-			ErrorLog:     log.New(io.Discard, "", 0), // failed and exchange know more
-			Transport:    p,
+		p.engine = &forward.Engine{
+			Handle: p.handle, Done: p.done,
+			Refused:   func(_ net.Addr, reason string) { p.Metrics.refused.WithLabelValues(reason).Inc() },
+			Connected: p.connected,
+			Forwarder: p.Forwarder, Upgrades: p.Upgrades, H2C: p.H2C, Loops: p.Loops,
+			Limits: p.Limits, Log: p.Log,
 		}
-		p.server = p.newServer()
-		if p.fast = p.newFastPath(); p.fast != nil {
-			p.handed = newQueue()
-			go p.server.Serve(p.handed)
+		door := &p.engine.Door
+		door.Accepted = p.Metrics.connections.Inc
+		door.Rejected = func(reason string) { p.Metrics.rejected.WithLabelValues(reason).Inc() }
+		door.Closed = p.forget
+		// Copies for a mirror and the request log need what only the careful path
+		// keeps of a request.
+		if !p.Careful && p.Mirror == nil && p.Requests == nil {
+			r := &p.Splitter.Rules
+			p.engine.Fast = &fast{p: p, text: !r.Key.None() || r.Override.Query != ""}
 		}
 	})
+	return p.engine
 }
-
-func (p *Proxy) newServer() *http.Server {
-	l := p.Limits
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(p.H2C)
-	return &http.Server{
-		Handler:           p,
-		Protocols:         &protocols,
-		ReadHeaderTimeout: l.Header,
-		IdleTimeout:       l.Idle,
-		MaxHeaderBytes:    l.HeaderBytes,
-		// "OPTIONS *" is an arm's to answer.
-		DisableGeneralOptionsHandler: true,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: l.Streams,
-			SendPingTimeout:      l.Idle,
-			WriteByteTimeout:     l.Send,
-		},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
-		},
-		ConnState: p.connState,
-		ErrorLog:  slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),
-	}
-}
-
-type connKey struct{}
-
-func (p *Proxy) newTransport(h2c bool) *http.Transport {
-	t := &http.Transport{
-		DialContext:            p.dial,
-		DisableCompression:     true, // what the client and the arm say to each other stays so
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        p.Limits.ArmIdle,
-		ResponseHeaderTimeout:  p.Limits.Response,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 1 << 20,
-		Protocols:              new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(!h2c)
-	t.Protocols.SetUnencryptedHTTP2(h2c)
-	return t
-}
-
-// dial resolves "localhost" itself: an image from scratch may have no hosts
-// file.
-func (p *Proxy) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	if p.Limits.Connect > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.Limits.Connect)
-		defer cancel()
-	}
-	return dialArm(ctx, addr)
-}
-
-func dialArm(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || host != "localhost" {
-		return d.DialContext(ctx, "tcp", addr)
-	}
-	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
-	if err == nil {
-		return c, nil
-	}
-	if c, err6 := d.DialContext(ctx, "tcp", net.JoinHostPort("::1", port)); err6 == nil {
-		return c, nil
-	}
-	return nil, err
-}
-
-type buffers struct{}
-
-var largeBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-
-func (buffers) Get() []byte  { return *largeBuffers.Get().(*[]byte) }
-func (buffers) Put(b []byte) { largeBuffers.Put(&b) }
 
 // Serve accepts connections from ln until Shutdown or Close, and then returns
 // http.ErrServerClosed. It owns ln.
-func (p *Proxy) Serve(ln net.Listener) error {
-	p.init()
-	d := &door{Listener: lastcall.New(ln), p: p}
-	p.mu.Lock()
-	p.doors[d] = struct{}{}
-	p.mu.Unlock()
-	defer func() {
-		ln.Close()
-		p.mu.Lock()
-		delete(p.doors, d)
-		p.mu.Unlock()
-	}()
-	if p.draining.Load() {
-		return http.ErrServerClosed
-	}
-	err := p.server.Serve(d)
-	if p.draining.Load() && errors.Is(err, net.ErrClosed) {
-		return http.ErrServerClosed
-	}
-	return err
-}
+func (p *Proxy) Serve(ln net.Listener) error { return p.Engine().Serve(ln) }
 
 // Shutdown stops accepting, lets what is in flight end, and returns nil, or
 // ctx's error if something was still in flight then; Close cuts that.
-//
-// An HTTP/1 client may send its next request at the very moment in which the
-// server closes the idle connection, and lose it. So for a little while
-// requests are still answered on idle connections, each with `Connection:
-// close`; a client that has just connected gets somewhat longer to send its
-// first. HTTP/2 has GOAWAY for that.
 func (p *Proxy) Shutdown(ctx context.Context) error {
-	p.init()
-	p.draining.Store(true)
-	p.mu.Lock()
-	for d := range p.doors {
-		d.Retire()
-	}
-	p.mu.Unlock()
-	p.await(ctx, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 0 })
-	grace := p.Limits.DrainIdle
-	if grace == 0 {
-		grace = 500 * time.Millisecond
-	}
-	began := time.Now()
-	p.await(ctx, func() bool {
-		took := time.Since(began)
-		open, fresh := p.open()
-		return open == 0 || took > grace && !fresh || took > 4*grace
-	})
-	if p.fast != nil {
-		p.fast.CloseIdle()
-		if err := p.await(ctx, func() bool { return p.fast.Clients() == 0 }); err != nil {
-			return err
-		}
-		p.fast.Close()
-	}
-	if err := p.server.Shutdown(ctx); err != nil {
-		return err
-	}
-	// The HTTP server does not wait for connections that became tunnels.
-	err := p.await(ctx, func() bool { return p.inFlight.Load() == 0 })
+	err := p.Engine().Shutdown(ctx)
 	if p.Mirror != nil {
 		p.Mirror.Close()
 	}
-	p.http1.CloseIdleConnections()
-	p.http2.CloseIdleConnections()
 	return err
-}
-
-// open is how many HTTP/1 connections there are, and whether one of them has
-// never asked for anything. Those of HTTP/2 are told to go in their protocol.
-func (p *Proxy) open() (n int, fresh bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		n++
-		fresh = fresh || !c.asked.Load()
-	}
-	return n, fresh
-}
-
-// await polls, as http.Server.Shutdown does.
-func (p *Proxy) await(ctx context.Context, done func() bool) error {
-	pause := time.Millisecond
-	for !done() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, 50*time.Millisecond)
-	}
-	return nil
 }
 
 // Close cuts everything at once.
 func (p *Proxy) Close() error {
-	p.init()
-	p.draining.Store(true)
 	if p.Mirror != nil {
 		p.Mirror.Close()
 	}
-	if p.fast != nil {
-		p.fast.Close()
+	return p.Engine().Close()
+}
+
+// visitor is what is kept with a client's connection, for its exchange on the fast
+// path.
+type visitor struct {
+	facts    Facts
+	decision Decision
+	outcome  Outcome
+	kept     atomic.Pointer[Decision] // for the careful path
+}
+
+func (p *Proxy) connected(c *forward.Conn) []byte {
+	c.User = new(visitor)
+	return nil
+}
+
+// forget is for a request that the fast path has left, and that never came to
+// be served.
+func (p *Proxy) forget(c *forward.Conn) {
+	if d := taken(c); d != nil && d.Arm != nil {
+		p.Splitter.Done(d.Arm, Outcome{})
 	}
-	p.server.Close()
-	p.mu.Lock()
-	conns := make([]*conn, 0, len(p.conns))
-	for c := range p.conns {
-		conns = append(conns, c)
-	}
-	p.mu.Unlock()
-	for _, c := range conns {
-		c.Close()
+}
+
+// taken is the decision that the fast path has left, once.
+func taken(c *forward.Conn) *Decision {
+	if user, _ := c.User.(*visitor); user != nil {
+		return user.kept.Swap(nil)
 	}
 	return nil
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	*forward.Exchange
+	shadow   *shadow // for the mirror; nil: none
+	facts    Facts
+	decision Decision
+	outcome  Outcome // of the decision's arm so far
+}
+
+// handle answers one request, by an arm's answer or by a refusal.
+func (p *Proxy) handle(fx *forward.Exchange) {
+	x := &exchange{Exchange: fx}
+	fx.User = x
+	x.facts = p.facts(fx)
+	before := taken(fx.Client)
+	if before != nil {
+		x.decision = *before
+	} else {
+		x.decision = p.Splitter.Decide(&x.facts)
+	}
+	if x.decision.Arm == nil {
+		p.Metrics.refused.WithLabelValues("no_arm").Inc()
+		x.Header().Set("Retry-After", "1")
+		x.Fail(http.StatusServiceUnavailable, "no arm takes requests now")
+		return
+	}
+	if before == nil {
+		x.decision.Arm.counter.decided(x.decision.Reason)
+	}
+	p.Splitter.Rules.Override.strip(fx)
+	p.Metrics.inFlight.Inc()
+	defer p.Metrics.inFlight.Dec()
+	fx.Keep, fx.Final = p.replays(fx.Request), func(_ int, h http.Header) { p.say(x, h) }
+	x.shadow = p.Mirror.begin(x)
+	defer x.shadow.end()
+	if resp, err := p.carry(x); err != nil {
+		x.Explain(err, "the arm")
+	} else {
+		p.answer(x, resp)
+	}
+}
+
+// done is the end of an exchange.
+func (p *Proxy) done(fx *forward.Exchange) {
+	x, _ := fx.User.(*exchange)
+	switch {
+	case x == nil: // refused: nobody has decided, unless the fast path had
+		p.forget(fx.Client)
+		x = &exchange{Exchange: fx, facts: p.facts(fx)}
+		fallthrough
+	case x.decision.Arm == nil:
+		p.Metrics.unsplit(fx.Code())
+	default:
+		p.Splitter.Done(x.decision.Arm, x.outcome)
+		x.decision.Arm.counter.answered(fx.Code(), time.Since(fx.Began))
+	}
+	p.Requests.write(x)
+}
+
+func (p *Proxy) facts(x *forward.Exchange) Facts {
+	r := x.Request
+	f := Facts{
+		Method: r.Method,
+		Host:   r.Host,
+		Client: p.Forwarder.Client(r.RemoteAddr, r.Header["X-Forwarded-For"]),
+		Header: r.Header,
+	}
+	f.SetTarget(x.Target)
+	return f
+}
+
+// say adds what the client is told of the decision.
+func (p *Proxy) say(x *exchange, h http.Header) {
+	d := &x.decision
+	if p.ArmHeader != "" {
+		h.Set(p.ArmHeader, d.Arm.Name)
+	}
+	if p.ReasonHeader != "" {
+		h.Set(p.ReasonHeader, string(d.Reason))
+	}
+	if d.Assign {
+		h.Add("Set-Cookie", d.Cookie())
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"distlab/containers/internal/balance"
 )
 
 func two(t *testing.T, weights ...int) (*testArm, *testArm, []ArmSpec) {
@@ -238,21 +240,34 @@ func TestRetrySafety(t *testing.T) {
 	}
 }
 
-// Of a storm of failures only the budget's share is sent once more.
+// Of a storm of failures only the budget's share is sent once more. Those that never reached the arm cost nothing: they
+// are no more work for anybody.
 func TestRetryBudget(t *testing.T) {
-	a := startArm(t, "production", nil)
-	arms := []ArmSpec{armSpec("experiment=http://" + nobody(t) + " weight=1 max_fails=0"), a.spec("weight=1")}
-	s := start(t, arms, func(p *Proxy) { p.Splitter.Budget = Budget{Ratio: 0.1} })
-	c := client(t)
-	codes := map[int]int{}
-	for range 200 {
-		codes[s.do(t, c, "GET", "/", "").code]++
-	}
-	if codes[502] < 75 || codes[502] > 85 || codes[200] != 200-codes[502] {
-		t.Errorf("of 200, 100 to a dead arm, with a budget of a tenth: %v", codes)
-	}
-	if got := s.metric(t, "retries_denied_total", "arm=experiment"); int(got) != codes[502] {
-		t.Errorf("denied: %v", got)
+	broken := startArm(t, "experiment", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	for _, tt := range []struct {
+		name        string
+		bad         ArmSpec
+		least, most int // that fail of 200 requests, of which 100 meet the bad arm
+	}{
+		{"an arm that answers 503", broken.spec("weight=1 max_fails=0"), 75, 85},
+		{"an arm that is not there", armSpec("experiment=http://" + nobody(t) + " weight=1 max_fails=0"), 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := startArm(t, "production", nil)
+			s := start(t, []ArmSpec{tt.bad, a.spec("weight=1")}, func(p *Proxy) { p.Splitter.Budget = balance.Budget{Ratio: 0.1} })
+			c := client(t)
+			codes := map[int]int{}
+			for range 200 {
+				codes[s.do(t, c, "GET", "/", "").code]++
+			}
+			failed := 200 - codes[200]
+			if failed < tt.least || failed > tt.most {
+				t.Errorf("with a budget of a tenth: %v, want %d to %d that fail", codes, tt.least, tt.most)
+			}
+			if got := s.metric(t, "retries_denied_total", "arm=experiment"); int(got) != failed {
+				t.Errorf("denied: %v, failed %d", got, failed)
+			}
+		})
 	}
 }
 

@@ -40,9 +40,9 @@ func (l *RequestLog) write(x *exchange) {
 		client = x.facts.Client.String()
 	}
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, "request",
-		slog.String("client", client), slog.String("method", x.r.Method), slog.String("host", x.r.Host),
-		slog.String("path", x.r.URL.EscapedPath()), slog.Int("code", x.code),
+		slog.String("client", client), slog.String("method", x.Request.Method), slog.String("host", x.Request.Host),
+		slog.String("path", x.facts.Path), slog.Int("code", x.Code()),
 		slog.String("arm", arm), slog.String("reason", string(x.decision.Reason)), slog.String("wanted", wanted),
 		slog.Bool("assigned", x.decision.Assign),
-		slog.Float64("seconds", time.Since(x.began).Seconds()))
+		slog.Float64("seconds", time.Since(x.Began).Seconds()))
 }

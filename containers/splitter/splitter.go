@@ -3,11 +3,10 @@ package main
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"distlab/containers/internal/fastpath"
-	"distlab/containers/splitter/balance"
+	"distlab/containers/internal/balance"
+	"distlab/containers/internal/forward"
 )
 
 // Splitter decides which arm a request goes to. It knows of no HTTP library
@@ -17,7 +16,7 @@ import (
 // goroutine.
 type Splitter struct {
 	Rules  Rules
-	Budget Budget // of retries
+	Budget balance.Budget // of retries
 
 	Metrics *Metrics // nil: none
 
@@ -49,16 +48,13 @@ type set struct {
 type Arm struct {
 	Name string
 	URL  string
-	Addr string // to dial
-	H2C  bool   // speaks HTTP/2 cleartext
+	forward.Backend
 
 	spec    ArmSpec // as set last; guarded by Splitter.mu
 	peer    *balance.Peer
 	epoch   int64 // of its cookies: those of another epoch do not count
 	cookie  string
 	counter armCounters
-
-	fast atomic.Pointer[fastpath.Backend] // nil until the fast path needs it
 }
 
 // Outcome is how a request to an arm ended.
@@ -119,7 +115,8 @@ func (s *Splitter) Set(specs []ArmSpec) {
 	arms := make([]*Arm, len(specs))
 	for i, spec := range specs {
 		if arms[i] = s.find(spec.Name); arms[i] == nil || arms[i].URL != spec.URL {
-			arms[i] = &Arm{Name: spec.Name, URL: spec.URL, Addr: spec.addr, H2C: spec.h2c, peer: &balance.Peer{}}
+			arms[i] = &Arm{Name: spec.Name, URL: spec.URL, peer: &balance.Peer{}}
+			arms[i].Addr, arms[i].H2C = spec.addr, spec.h2c
 			if s.Metrics != nil {
 				arms[i].counter = s.Metrics.arm(spec.Name)
 			}
@@ -190,7 +187,7 @@ func (s *Splitter) Decide(f *Facts) Decision {
 	now := clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Budget.deposit(now)
+	s.Budget.Deposit(now)
 	return s.set.decide(&s.Rules, f, now)
 }
 
@@ -255,7 +252,7 @@ func (t *set) next(d *Decision, r *Rules, f *Facts, now time.Duration) int {
 		return t.peers.IPHash(&d.pick, f.Client, now)
 	}
 	var scratch [256]byte
-	key := r.Key.append(scratch[:0], f)
+	key := r.Key.Append(scratch[:0], f)
 	switch r.Balance {
 	case "hash":
 		return t.peers.Hash(&d.pick, key, now)
@@ -270,7 +267,14 @@ func (t *set) next(d *Decision, r *Rules, f *Facts, now time.Duration) int {
 // Again chooses another arm for a request that may be sent once more. It is
 // false, and the decision as it was, if there is no other or the budget is
 // used up. The arm that failed is Done by its caller.
-func (s *Splitter) Again(d *Decision, f *Facts) bool {
+//
+// Sent is whether the arm that failed may have seen the request. One that has not
+// costs the budget nothing: it is no more work for anybody, and an arm whose name
+// is gone or whose network drops packets fails a second's requests at one moment,
+// which no share of them would pay for. Each arm is tried once at most.
+//
+// Source: gRFC A6, transparent retries.
+func (s *Splitter) Again(d *Decision, f *Facts, sent bool) bool {
 	if !s.Rules.Fallback || d.Reason == ByOverride {
 		return false
 	}
@@ -285,7 +289,7 @@ func (s *Splitter) Again(d *Decision, f *Facts) bool {
 	if i < 0 {
 		return false
 	}
-	if !s.Budget.withdraw(now) {
+	if sent && !s.Budget.Withdraw(now) {
 		balance.Release(next.set.peers.Peer(i))
 		return false
 	}

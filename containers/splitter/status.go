@@ -15,7 +15,7 @@ type Status struct {
 	Source      string  `json:"source"`  // of the arms: settings, file or admin
 	ReloadError string  `json:"reload_error,omitempty"`
 	Connections int     `json:"connections"`
-	InFlight    int64   `json:"requests_in_flight"`
+	InFlight    int     `json:"requests_in_flight"`
 
 	Ramp *RampStatus `json:"ramp,omitempty"` // the last one
 }
@@ -24,14 +24,14 @@ func newStatus(p *Proxy, l *Live, r *Ramps) Status {
 	s := Status{
 		State:   "ok",
 		Balance: p.Splitter.Rules.Balance, Sticky: p.Splitter.Rules.Sticky.Kind, Fallback: p.Splitter.Rules.Fallback,
-		Arms: p.Splitter.states(), InFlight: p.inFlight.Load(),
+		Arms: p.Splitter.states(), InFlight: p.Engine().InFlight(),
 	}
 	switch s.Balance {
 	case "hash", "consistent", "split_clients":
 		s.Key = p.Splitter.Rules.Key.String()
 	}
-	s.Connections, _ = p.open()
-	if p.draining.Load() {
+	s.Connections = p.Engine().Door.Open()
+	if p.Engine().Door.Retired() {
 		s.State = "stopping"
 	}
 	s.Ramp = r.Status() // not under l.mu: a ramp holds its own when it changes the arms

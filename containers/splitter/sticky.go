@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"distlab/containers/internal/balance"
 )
 
 // Sticky keeps a client on one arm. By cookie, the client carries the arm's
@@ -30,7 +32,7 @@ func (s *Sticky) find(t *set, f *Facts) (int, Reason) {
 	key := append(scratch[:0], s.Salt...)
 	switch s.Kind {
 	case "cookie":
-		return s.byCookie(t, cookie(f.Header.Get("Cookie"), s.Cookie)), ByCookie
+		return s.byCookie(t, balance.Cookie(f.Header.Get("Cookie"), s.Cookie)), ByCookie
 	case "header":
 		value := f.Header.Get(s.Header)
 		if value == "" {

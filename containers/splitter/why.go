@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"distlab/containers/splitter/balance"
+	"distlab/containers/internal/balance"
 )
 
 // Why is the answer to "which arm, and for which reason": that of the very
@@ -129,7 +129,7 @@ func (w *Why) explainBalance(t *set, r *Rules, f *Facts) {
 		w.say("ip_hash of the first %s of %s = %d; %d mod %d (all weights) = %d", ipBytes(f.Client), f.Client, h, h, total, mod(h, total))
 		w.explainRange(t, mod(h, total))
 	default:
-		w.Key = string(r.Key.append(nil, f))
+		w.Key = string(r.Key.Append(nil, f))
 		w.say("%s is %q", r.Key, w.Key)
 		switch {
 		case r.Balance == "split_clients":
@@ -202,7 +202,7 @@ func (w *Why) explainShare(t *set, key string) {
 // &host=shop&header=X-User: 42&cookie=split=experiment.
 func whyFacts(q url.Values) (*Facts, error) {
 	header := http.Header{}
-	f := &Facts{Method: "GET", Path: "/", Header: header}
+	f := &Facts{Method: "GET", Target: "/", Path: "/", Header: header}
 	for name, values := range q {
 		for _, v := range values {
 			switch name {
@@ -213,7 +213,7 @@ func whyFacts(q url.Values) (*Facts, error) {
 				}
 				f.Client = addr.Unmap().WithZone("")
 			case "path":
-				f.Path, f.RawQuery, _ = strings.Cut(v, "?")
+				f.SetTarget(v)
 			case "method":
 				f.Method = v
 			case "host":

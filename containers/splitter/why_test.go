@@ -2,13 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
+
+	"distlab/containers/internal/balance"
 )
 
 // whyServer asks /why of a splitter with such rules.
@@ -140,16 +140,16 @@ func TestWhyErrors(t *testing.T) {
 
 // A retry is of the arms that are in force then, without those that were tried.
 func TestAgainAfterChange(t *testing.T) {
-	s := &Splitter{Rules: Rules{Balance: "smooth", Fallback: true}, Budget: Budget{PerSecond: 100}}
+	s := &Splitter{Rules: Rules{Balance: "smooth", Fallback: true}, Budget: balance.Budget{PerSecond: 100}}
 	s.Set([]ArmSpec{armSpec("a=http://a"), armSpec("b=http://b weight=0")})
 	f := &Facts{Header: http.Header{}}
 	d := s.Decide(f)
-	if s.Again(&d, f) {
+	if s.Again(&d, f, true) {
 		t.Fatalf("there is no other: %+v", d)
 	}
 	s.Set([]ArmSpec{armSpec("new=http://new weight=0"), armSpec("b=http://b"), armSpec("a=http://a weight=100")})
 	first := d.Arm
-	if !s.Again(&d, f) || d.Arm.Name != "b" || d.Reason != ByRetry || d.Wanted.Name != "a" {
+	if !s.Again(&d, f, true) || d.Arm.Name != "b" || d.Reason != ByRetry || d.Wanted.Name != "a" {
 		t.Fatalf("after the change: %+v", d)
 	}
 	s.Done(first, Outcome{Kind: Failed})
@@ -158,36 +158,5 @@ func TestAgainAfterChange(t *testing.T) {
 		if a.InFlight != 0 {
 			t.Errorf("%s: in flight %d", a.Name, a.InFlight)
 		}
-	}
-}
-
-func TestBudget(t *testing.T) {
-	b := Budget{Ratio: 0.5, PerSecond: 1}
-	now := time.Second
-	spend := func() (n int) {
-		for b.withdraw(now) {
-			n++
-		}
-		return n
-	}
-	for range 10 {
-		b.deposit(now)
-	}
-	if got := spend(); got != 6 {
-		t.Errorf("ten requests and the start: %d retries, want 6", got)
-	}
-	now += 3 * time.Second
-	if got := spend(); got != 3 {
-		t.Errorf("three seconds: %d, want 3", got)
-	}
-	for range 100 {
-		b.deposit(now)
-	}
-	now += time.Hour
-	if got := spend(); got != 10 {
-		t.Errorf("an hour later: %d, want 10", got)
-	}
-	if fmt.Sprint(b.earned) != "0" {
-		t.Errorf("left: %v", b.earned)
 	}
 }

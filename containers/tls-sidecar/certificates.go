@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,10 +44,11 @@ type Certificates struct {
 
 // material is one consistent state. It is never changed.
 type material struct {
-	pairs   []*pair
-	byName  map[string][]*pair
-	clients *authorities
-	config  *tls.Config
+	pairs    []*pair
+	byName   map[string][]*pair
+	defaults []*pair // for clients that name none of these names: the first pair, then those that share a name with it
+	clients  *authorities
+	config   *tls.Config
 }
 
 // Reloaded is the outcome of a reload, or of the first load.
@@ -170,7 +172,19 @@ func (c *Certificates) read(old *material) (next *material, bad []problem) {
 			next.clients = old.clients
 		}
 	}
+	next.defaults = next.alike()
 	return next, bad
+}
+
+// alike are the first pair and its alternatives: a pair with another kind of key, say, for one of its names.
+func (m *material) alike() []*pair {
+	var list []*pair
+	for _, p := range m.pairs {
+		if p == m.pairs[0] || overlap(p.names, m.pairs[0].names) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 func (c *Certificates) allFiles() ([]PairFiles, error) {
@@ -245,7 +259,12 @@ func (c *Certificates) publish(m *material) error {
 	c.Metrics.serves(m)
 	for _, p := range m.pairs {
 		if w := p.warning(time.Now()); w != "" {
-			c.log().Warn("certificate "+w[:strings.IndexByte(w, ' ')], "name", p.name(), "serial", p.serial(), "detail", w)
+			c.log().Warn("certificate served with a warning", "name", p.name(), "serial", p.serial(), "warning", w)
+		}
+	}
+	if m.clients != nil {
+		if w := m.clients.warning(time.Now()); w != "" {
+			c.log().Warn("client CA used with a warning", "path", c.ClientCA, "warning", w)
 		}
 	}
 	return nil
@@ -275,30 +294,52 @@ func (c *Certificates) Config() *tls.Config {
 	}
 }
 
-// choose picks the certificate by the name that the client asks for: the name
-// itself, then its wildcard, then the default. Of several for one name, the
-// first whose key the client can verify. nil ends the handshake with
-// unrecognized_name.
+// choose picks the certificate by the name that the client asks for: the name itself, then its wildcard, then, where none
+// of ours has it, the default. Of several, the first that the client can verify and that is valid today: the
+// default may be RSA, and the client one that wants ECDSA (haproxy#2392). nil ends the handshake with unrecognized_name.
 func (c *Certificates) choose(m *material, hello *tls.ClientHelloInfo) *tls.Certificate {
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	list := m.byName[name]
-	if i := strings.IndexByte(name, '.'); len(list) == 0 && i > 0 {
-		list = m.byName["*"+name[i:]]
+	if _, parent, ok := strings.Cut(name, "."); ok {
+		if wild := m.byName["*."+parent]; len(list) == 0 {
+			list = wild
+		} else if len(wild) > 0 {
+			list = slices.Concat(list, wild)
+		}
 	}
 	if len(list) == 0 {
 		if c.StrictSNI {
 			return nil
 		}
-		return &m.pairs[0].tls
+		list = m.defaults
 	}
-	if len(list) > 1 {
-		for _, p := range list {
-			if hello.SupportsCertificate(&p.tls) == nil {
-				return &p.tls
-			}
+	return &best(list, hello).tls
+}
+
+// best is the first of those that are left where as much as possible is right. With one alone there is no choice.
+func best(list []*pair, hello *tls.ClientHelloInfo) *pair {
+	if len(list) == 1 {
+		return list[0]
+	}
+	client := *hello
+	client.ServerName = "" // the name has been dealt with: a default need not have it
+	now := time.Now()
+	var fits *pair // the client can verify its signature, though not its dates
+	for _, p := range list {
+		if client.SupportsCertificate(&p.tls) != nil {
+			continue
+		}
+		if p.valid(now) {
+			return p
+		}
+		if fits == nil {
+			fits = p
 		}
 	}
-	return &list[0].tls
+	if fits == nil {
+		fits = list[0]
+	}
+	return fits
 }
 
 // verify runs at the end of every handshake, resumed ones too.

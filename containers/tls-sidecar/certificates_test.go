@@ -7,11 +7,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"distlab/containers/internal/pemfile"
 )
 
 func withClientCA(t *testing.T, c *Certificates, ca *authority, auth tls.ClientAuthType, access Access) {
@@ -86,30 +89,6 @@ func TestChooseByName(t *testing.T) {
 	})
 }
 
-// TestChooseByKey: of two certificates for one name, the one that the client
-// can verify.
-func TestChooseByKey(t *testing.T) {
-	app := startWireApp(t)
-	dir := t.TempDir()
-	files, _ := writePairFiles(t, dir, "localhost")
-	rsaCert, rsaKey := issueRSA(t, "localhost")
-	rsa := PairFiles{filepath.Join(dir, "rsa.crt"), filepath.Join(dir, "rsa.key")}
-	check(t, os.WriteFile(rsa.Cert, rsaCert, 0o600))
-	check(t, os.WriteFile(rsa.Key, rsaKey, 0o600))
-	s := start(t, app.addr, func(p *Proxy) { p.Certificates.Files = []PairFiles{files, rsa} })
-	for suite, want := range map[uint16]x509.PublicKeyAlgorithm{
-		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   x509.RSA,
-		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: x509.ECDSA,
-	} {
-		config := tlsConfig()
-		config.MaxVersion, config.CipherSuites = tls.VersionTLS12, []uint16{suite}
-		conn := s.dial(t, config)
-		if got := conn.ConnectionState().PeerCertificates[0].PublicKeyAlgorithm; got != want {
-			t.Errorf("%s got a certificate for %s", tls.CipherSuiteName(suite), got)
-		}
-	}
-}
-
 func TestVersions(t *testing.T) {
 	app := startWireApp(t)
 	for _, least := range []uint16{0, tls.VersionTLS12, tls.VersionTLS13} {
@@ -148,16 +127,17 @@ func TestReload(t *testing.T) {
 		{"certificate of another key", otherCert, goodKey, good, "private key does not match"},
 		{"revert", goodCert, goodKey, good, ""},
 		{"key of another certificate", goodCert, otherKey, good, "private key does not match"},
-		{"half a certificate", otherCert[:len(otherCert)/2], otherKey, good, "failed to find any PEM data"},
-		{"half a key", otherCert, otherKey[:len(otherKey)/2], good, "failed to find any PEM data"},
-		{"empty", []byte{}, []byte{}, good, "failed to find any PEM data"},
-		{"garbage", []byte("hello"), []byte("world"), good, "failed to find any PEM data"},
+		{"half a certificate", otherCert[:len(otherCert)/2], otherKey, good, "PEM block 1 is incomplete"},
+		{"half a key", otherCert, otherKey[:len(otherKey)/2], good, "private key: PEM block 1 is incomplete"},
+		{"a chain of which the second is cut", append(slices.Clone(otherCert), serverCA.pem()[:200]...), otherKey, good, "PEM block 2 is incomplete"},
+		{"empty", []byte{}, []byte{}, good, "no PEM block CERTIFICATE"},
+		{"garbage", []byte("hello"), []byte("world"), good, "no PEM block CERTIFICATE"},
 		{"no certificate", nil, otherKey, good, "no such file"},
 		{"no key", otherCert, nil, good, "no such file"},
 		{"exact revert", goodCert, goodKey, good, ""},
 		{"new pair", otherCert, otherKey, other, ""},
 		{"expired pair", expiredCert, expiredKey, expired, ""}, // with a warning
-		{"garbage after it", []byte("hello"), expiredKey, expired, "failed to find any PEM data"},
+		{"garbage after it", []byte("hello"), expiredKey, expired, "no PEM block CERTIFICATE"},
 		{"first pair", goodCert, goodKey, good, ""},
 	}
 	for _, step := range steps {
@@ -195,7 +175,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("%s: not after %v", step.name, got)
 		}
 	}
-	if ok, bad := s.metric(t, "reloads_total", "result=ok"), s.metric(t, "reloads_total", "result=error"); ok != 6 || bad != 9 {
+	if ok, bad := s.metric(t, "reloads_total", "result=ok"), s.metric(t, "reloads_total", "result=error"); ok != 6 || bad != 10 {
 		t.Errorf("counted %v good and %v bad reloads", ok, bad)
 	}
 	if got := s.metric(t, "certificate_not_after_seconds", "serial="+other); got != 0 {
@@ -368,11 +348,12 @@ func TestReloadClientCA(t *testing.T) {
 	path := s.Certificates.ClientCA
 	certOfServer, key := serverCA.issue(nil, "x")
 	for name, text := range map[string][]byte{
-		"empty":        {},
-		"garbage":      []byte("hello"),
-		"half":         others.pem()[:200],
-		"one and half": append(others.pem(), clients.pem()[:200]...),
-		"with a key":   append(certOfServer, key...),
+		"empty":              {},
+		"garbage":            []byte("hello"),
+		"half":               others.pem()[:200],
+		"one and half":       append(others.pem(), clients.pem()[:200]...),
+		"half in the middle": slices.Concat(others.pem(), clients.pem()[:200], []byte("\n"), clients.pem()),
+		"with a key":         append(certOfServer, key...),
 	} {
 		check(t, os.WriteFile(path, text, 0o644))
 		reload, err := s.Certificates.Reload("test")
@@ -411,7 +392,7 @@ func TestLoadRefuses(t *testing.T) {
 	dir := t.TempDir()
 	files, _ := writePairFiles(t, dir, "localhost")
 	large := filepath.Join(dir, "large")
-	check(t, os.WriteFile(large, make([]byte, maxPEM+1), 0o600))
+	check(t, os.WriteFile(large, make([]byte, pemfile.MaxSize+1), 0o600))
 	tests := []struct {
 		name string
 		c    *Certificates

@@ -34,6 +34,8 @@ type config struct {
 	TLSMinVersion string `env:"TLS_MIN_VERSION" default:"1.2" oneof:"1.2|1.3" help:"oldest version of TLS to speak"`
 	HTTP2         bool   `env:"HTTP2" default:"true" help:"http mode: offer HTTP/2 beside HTTP/1.1"`
 
+	ALPN []string `env:"ALPN" default:"" help:"tcp mode: protocols inside TLS to agree on with the client, best first, such as h2,http/1.1: those that the app speaks; without it none is agreed on"`
+
 	ClientAuth   string   `env:"CLIENT_AUTH" default:"none" oneof:"none|optional|required" help:"whether clients show a certificate"`
 	ClientCAPath string   `env:"CLIENT_CA_PATH" default:"" help:"CAs that client certificates must come from, PEM"`
 	AllowAll     bool     `env:"ALLOW_ALL" default:"false" help:"let in every certificate of these CAs"`
@@ -100,6 +102,14 @@ func (cfg config) check() error {
 	if cfg.Mode == "tcp" && len(cfg.TrustedProxies) > 0 {
 		add("TRUSTED_PROXIES: means nothing with MODE=tcp")
 	}
+	if cfg.Mode == "http" && len(cfg.ALPN) > 0 {
+		add("ALPN: only with MODE=tcp: in http mode HTTP/1.1 and, with HTTP2=true, HTTP/2 are offered")
+	}
+	for _, name := range cfg.ALPN {
+		if len(name) > 255 { // RFC 7301, 3.1; an empty one is no item of a list
+			add("ALPN: %.20s…: longer than the 255 bytes that a protocol's name may have", name)
+		}
+	}
 	return errors.Join(bad...)
 }
 
@@ -130,6 +140,7 @@ func (cfg config) certificates(log *slog.Logger, metrics *Metrics) (*Certificate
 	}
 	switch {
 	case cfg.Mode == "tcp":
+		c.NextProtos = cfg.ALPN
 	case cfg.HTTP2:
 		c.NextProtos = []string{"h2", "http/1.1"}
 	default:
@@ -177,6 +188,7 @@ func (cfg config) proxy(certificates *Certificates, log *slog.Logger, metrics *M
 		SendProxy:      cfg.ProxyProtocol == "v2",
 		TrustedProxies: cfg.TrustedProxies,
 		Careful:        !cfg.FastPath,
+		HalfClose:      cfg.CloseTimeout,
 		Upgrades:       append([]string{}, cfg.Upgrades...),
 		Limits: Limits{
 			Connections: cfg.MaxConnections,
@@ -189,10 +201,9 @@ func (cfg config) proxy(certificates *Certificates, log *slog.Logger, metrics *M
 			Send:        cfg.SendTimeout,
 			Idle:        cfg.IdleTimeout,
 			Tunnel:      cfg.TunnelTimeout,
-			HalfClose:   cfg.CloseTimeout,
 			Connect:     cfg.ConnectTimeout,
 			Response:    cfg.ResponseTimeout,
-			AppIdle:     cfg.AppIdleTimeout,
+			ServerIdle:  cfg.AppIdleTimeout,
 		},
 		Log:     log,
 		Metrics: metrics,
@@ -208,7 +219,7 @@ func (cfg config) status(listen net.Addr, p *Proxy, app *AppCheck) status {
 		Backend:     app.status(),
 		Connections: p.connectionStatus(),
 	}
-	if p.draining.Load() {
+	if p.door.Retired() {
 		s.State = "stopping"
 	}
 	s.Certificates, s.ClientAuth, s.LastReload, s.LastGood = p.Certificates.status()

@@ -35,26 +35,27 @@ func configOf(t *testing.T, settings ...string) config {
 
 // TestLimits: each setting reaches the limit that is named like it.
 func TestLimits(t *testing.T) {
-	got := configOf(t, "SELF_SIGNED=true", "MAX_CONNECTIONS=1", "MAX_REQUESTS=14", "MAX_STREAMS=2", "MAX_HEADER_BYTES=3KiB",
+	p := configOf(t, "SELF_SIGNED=true", "MAX_CONNECTIONS=1", "MAX_REQUESTS=14", "MAX_STREAMS=2", "MAX_HEADER_BYTES=3KiB",
 		"HANDSHAKE_TIMEOUT=4s", "HEADER_TIMEOUT=5s", "BODY_TIMEOUT=6s", "SEND_TIMEOUT=7s", "IDLE_TIMEOUT=8s",
 		"TUNNEL_TIMEOUT=9s", "CLOSE_TIMEOUT=10s", "CONNECT_TIMEOUT=11s", "RESPONSE_TIMEOUT=12s", "APP_IDLE_TIMEOUT=13s",
-	).proxy(nil, nil, nil).Limits
+	).proxy(nil, nil, nil)
 	want := Limits{
 		Connections: 1, Requests: 14, Streams: 2, HeaderBytes: 3 << 10,
 		Handshake: 4 * time.Second, Header: 5 * time.Second, Body: 6 * time.Second, Send: 7 * time.Second, Idle: 8 * time.Second,
-		Tunnel: 9 * time.Second, HalfClose: 10 * time.Second, Connect: 11 * time.Second, Response: 12 * time.Second, AppIdle: 13 * time.Second,
+		Tunnel: 9 * time.Second, Connect: 11 * time.Second, Response: 12 * time.Second, ServerIdle: 13 * time.Second,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("limits (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, p.Limits); diff != "" || p.HalfClose != 10*time.Second {
+		t.Errorf("half-close %s, limits (-want +got):\n%s", p.HalfClose, diff)
 	}
 }
 
 // TestDefaultLimits: no default is "no limit", but for those that say so.
 func TestDefaultLimits(t *testing.T) {
-	l := configOf(t, "SELF_SIGNED=true").proxy(nil, nil, nil).Limits
+	p := configOf(t, "SELF_SIGNED=true").proxy(nil, nil, nil)
+	l := p.Limits
 	for name, set := range map[string]bool{
 		"connections": l.Connections > 0, "requests": l.Requests > 0, "header bytes": l.HeaderBytes > 0, "handshake": l.Handshake > 0, "header": l.Header > 0,
-		"body": l.Body > 0, "send": l.Send > 0, "idle": l.Idle > 0, "half-close": l.HalfClose > 0, "connect": l.Connect > 0, "response": l.Response > 0,
+		"body": l.Body > 0, "send": l.Send > 0, "idle": l.Idle > 0, "half-close": p.HalfClose > 0, "connect": l.Connect > 0, "response": l.Response > 0,
 	} {
 		if !set {
 			t.Errorf("no limit by default: %s", name)

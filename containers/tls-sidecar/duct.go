@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"distlab/containers/internal/forward"
 	"distlab/containers/internal/reactor"
 )
 
@@ -19,7 +20,7 @@ import (
 // direction at most.
 type duct struct {
 	on     *tcpLoop
-	wire   *wireConn
+	wire   *forward.Conn
 	tls    *tls.Conn // over wire, over client
 	client *socket
 	app    end
@@ -326,10 +327,9 @@ func (d *duct) settle() bool {
 
 // alive puts the clock back. The timer is moved only when it would come too late.
 func (d *duct) alive() {
-	l := &d.on.proxy.Limits
-	limit := l.Tunnel
-	if (d.client.over || d.app.over) && l.HalfClose > 0 && (limit == 0 || l.HalfClose < limit) {
-		limit = l.HalfClose
+	limit, half := d.on.proxy.Limits.Tunnel, d.on.proxy.HalfClose
+	if (d.client.over || d.app.over) && half > 0 && (limit == 0 || half < limit) {
+		limit = half
 	}
 	if limit == 0 {
 		return

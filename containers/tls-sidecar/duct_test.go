@@ -183,14 +183,14 @@ func TestDuctConnectLimit(t *testing.T) {
 		if n := s.metric(t, "upstream_errors_total", "reason=timeout"); n != 1 {
 			t.Errorf("counted %v", n)
 		}
-		eventually(t, "closed", func() bool { return s.open() == 0 && s.inFlight.Load() == 0 })
+		eventually(t, "closed", func() bool { return s.open() == 0 && s.inFlight() == 0 })
 	})
 	t.Run("closed meanwhile", func(t *testing.T) {
 		s := start(t, full, inTCPMode(nil))
 		s.dial(t, tlsConfig())
-		eventually(t, "a loop has it", func() bool { return s.inFlight.Load() == 1 })
+		eventually(t, "a loop has it", func() bool { return s.inFlight() == 1 })
 		s.Close()
-		eventually(t, "closed", func() bool { return s.open() == 0 && s.inFlight.Load() == 0 })
+		eventually(t, "closed", func() bool { return s.open() == 0 && s.inFlight() == 0 })
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -383,20 +382,4 @@ func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// issueRSA is issue with another kind of key.
-func issueRSA(t *testing.T, name string) (cert, key []byte) {
-	t.Helper()
-	private := must(rsa.GenerateKey(rand.Reader, 2048))
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(77),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		DNSNames:     []string{name},
-	}
-	der := must(x509.CreateCertificate(rand.Reader, template, serverCA.cert, private.Public(), serverCA.key))
-	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(private))})
-	return cert, key
 }

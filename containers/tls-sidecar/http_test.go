@@ -201,8 +201,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	if app.conns != 1 || s.accepted.Load() != 1 {
-		t.Errorf("20 requests took %d connections to the app and %d to the sidecar", app.conns, s.accepted.Load())
+	if accepted, _ := s.door.Totals(); app.conns != 1 || accepted != 1 {
+		t.Errorf("20 requests took %d connections to the app and %d to the sidecar", app.conns, accepted)
 	}
 }
 
@@ -307,6 +307,6 @@ func TestStalledReader(t *testing.T) {
 	s := start(t, app, func(p *Proxy) { p.Limits.Send = 200 * time.Millisecond })
 	conn := s.dial(t, tlsConfig("http/1.1"))
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	eventually(t, "in flight", func() bool { return s.inFlight.Load() == 1 })
-	eventually(t, "cut", func() bool { return s.inFlight.Load() == 0 && s.open() == 0 })
+	eventually(t, "in flight", func() bool { return s.inFlight() == 1 })
+	eventually(t, "cut", func() bool { return s.inFlight() == 0 && s.open() == 0 })
 }

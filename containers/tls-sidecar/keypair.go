@@ -5,16 +5,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"distlab/containers/internal/pemfile"
 )
 
 // PairFiles names a certificate chain and its key, both PEM. Without Key, both
@@ -27,46 +27,19 @@ type pair struct {
 	sum   [sha256.Size]byte
 	tls   tls.Certificate
 	leaf  *x509.Certificate
-	names []string // lower case, wildcards as they are
-}
-
-// maxPEM bounds what is read of a file: a path may name anything.
-const maxPEM = 1 << 20
-
-// readPEM reads a regular file of a sane size.
-func readPEM(path string) ([]byte, error) {
-	// Not opened before it is known to be a file: a pipe would block.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(text) > maxPEM:
-		return nil, fmt.Errorf("read %s: larger than 1 MiB", path)
-	}
-	return text, nil
+	chain []*x509.Certificate // the leaf first
+	names []string            // lower case, wildcards as they are
 }
 
 // content is what a pair's files hold now.
 func (p PairFiles) content() (cert, key []byte, err error) {
-	if cert, err = readPEM(p.Cert); err != nil {
+	if cert, err = pemfile.Read(p.Cert); err != nil {
 		return nil, nil, err
 	}
 	if p.Key == "" {
 		return cert, cert, nil
 	}
-	key, err = readPEM(p.Key)
+	key, err = pemfile.Read(p.Key)
 	return cert, key, err
 }
 
@@ -98,24 +71,17 @@ func sumOf(parts ...[]byte) (sum [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// newPair checks that the key is the certificate's.
+// newPair reads a chain and its key, all of both.
 func newPair(cert, key []byte) (*pair, error) {
-	c, err := tls.X509KeyPair(cert, key)
+	c, chain, err := pemfile.Pair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "tls: "))
+		return nil, err
 	}
-	leaf := c.Leaf
-	if leaf == nil {
-		if leaf, err = x509.ParseCertificate(c.Certificate[0]); err != nil {
-			return nil, err
-		}
-		c.Leaf = leaf
-	}
-	p := &pair{tls: c, leaf: leaf}
-	for _, name := range leaf.DNSNames {
+	p := &pair{tls: c, leaf: chain[0], chain: chain}
+	for _, name := range p.leaf.DNSNames {
 		p.names = append(p.names, strings.ToLower(name))
 	}
-	for _, ip := range leaf.IPAddresses {
+	for _, ip := range p.leaf.IPAddresses {
 		p.names = append(p.names, ip.String())
 	}
 	return p, nil
@@ -149,14 +115,32 @@ func fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// warning says why clients may refuse the certificate although it is served:
-// an expired one is still better than none, for those that do not check.
+// valid says whether clients that look at the leaf's dates accept it.
+func (p *pair) valid(now time.Time) bool {
+	return !now.Before(p.leaf.NotBefore) && !now.After(p.leaf.NotAfter)
+}
+
+// warning says why clients may refuse the certificate although it is served: an expired one is still better than none, for
+// those that do not check, and some clients mend a chain by themselves.
 func (p *pair) warning(now time.Time) string {
 	switch {
 	case now.After(p.leaf.NotAfter):
 		return "expired " + p.leaf.NotAfter.UTC().Format(time.RFC3339)
 	case now.Before(p.leaf.NotBefore):
 		return "not valid before " + p.leaf.NotBefore.UTC().Format(time.RFC3339)
+	case len(p.leaf.ExtKeyUsage)+len(p.leaf.UnknownExtKeyUsage) > 0 &&
+		!slices.Contains(p.leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(p.leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
+		return "not for servers: its extended key usage does not say serverAuth"
+	}
+	for i, c := range p.chain[1:] {
+		switch below := p.chain[i]; {
+		case now.After(c.NotAfter):
+			return fmt.Sprintf("expired %s: certificate %d of the chain", c.NotAfter.UTC().Format(time.RFC3339), i+2)
+		case slices.ContainsFunc(p.chain[:i+1], c.Equal):
+			return fmt.Sprintf("chain has certificate %d twice", i+2)
+		case below.CheckSignatureFrom(c) != nil:
+			return fmt.Sprintf("chain is out of order: certificate %d has not signed the one before it", i+2)
+		}
 	}
 	return ""
 }
@@ -207,15 +191,15 @@ func exists(path string) bool {
 
 // authorities is a client CA file that is in force.
 type authorities struct {
-	sum      [sha256.Size]byte
-	pool     *x509.CertPool
-	subjects []string
+	sum  [sha256.Size]byte
+	pool *x509.CertPool
+	list []*x509.Certificate
 }
 
-// loadAuthorities reads a bundle of CA certificates. Every block must be one:
-// a bundle of which half was written must not lock half of the clients out.
+// loadAuthorities reads a bundle of CA certificates. Every block must be one: a bundle of which half was written must
+// not lock half of the clients out.
 func loadAuthorities(path string, old *authorities) (*authorities, error) {
-	text, err := readPEM(path)
+	text, err := pemfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -223,27 +207,36 @@ func loadAuthorities(path string, old *authorities) (*authorities, error) {
 	if old != nil && old.sum == sum {
 		return old, nil
 	}
-	a := &authorities{sum: sum, pool: x509.NewCertPool()}
-	for rest := text; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			if strings.Contains(string(rest), "-----BEGIN") {
-				return nil, fmt.Errorf("%s: incomplete PEM block after %d certificates", path, len(a.subjects))
-			}
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("%s: a %s among the certificates", path, block.Type)
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: certificate %d: %w", path, len(a.subjects)+1, err)
-		}
-		a.pool.AddCert(c)
-		a.subjects = append(a.subjects, c.Subject.String())
+	list, err := pemfile.Certificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if len(a.subjects) == 0 {
-		return nil, fmt.Errorf("%s: no certificate in it", path)
+	a := &authorities{sum: sum, pool: x509.NewCertPool(), list: list}
+	for _, c := range list {
+		a.pool.AddCert(c)
 	}
 	return a, nil
+}
+
+func (a *authorities) subjects() []string {
+	names := make([]string, len(a.list))
+	for i, c := range a.list {
+		names[i] = c.Subject.String()
+	}
+	return names
+}
+
+// warning says why clients may be refused although their authority is in the bundle.
+func (a *authorities) warning(now time.Time) string {
+	for i, c := range a.list {
+		switch {
+		case now.After(c.NotAfter):
+			return fmt.Sprintf("expired %s: certificate %d, %s", c.NotAfter.UTC().Format(time.RFC3339), i+1, c.Subject)
+		case now.Before(c.NotBefore):
+			return fmt.Sprintf("not valid before %s: certificate %d, %s", c.NotBefore.UTC().Format(time.RFC3339), i+1, c.Subject)
+		case !c.IsCA:
+			return fmt.Sprintf("not an authority: certificate %d, %s: it lets in the client that shows it, and nobody else", i+1, c.Subject)
+		}
+	}
+	return ""
 }

@@ -187,18 +187,6 @@ func pingsHTTP(s *sidecar) bool {
 	return statusesOf(readAll(conn)) == "200"
 }
 
-// idle is how many connections wait for a request.
-func idle(s *sidecar) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		if c.idle.Load() > 0 {
-			n++
-		}
-	}
-	return n
-}
-
 // TestIdleMakesRoom: idle connections of every kind go, the idlest first.
 func TestIdleMakesRoom(t *testing.T) {
 	app := startWireApp(t)
@@ -211,12 +199,12 @@ func TestIdleMakesRoom(t *testing.T) {
 	io.WriteString(used, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	must(used.Read(make([]byte, 1<<10)))
 	// The client may have its answer before the server has noted the end.
-	eventually(t, "three are idle", func() bool { return idle(s) == 3 })
+	eventually(t, "three are idle", func() bool { return s.door.Waiting() == 3 })
 	second := s.h2(t)
 	if got := second.ask([][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "localhost"}, {":path", "/"}}, ""); got != "200" {
 		t.Fatalf("HTTP/2 answered %q", got)
 	}
-	eventually(t, "all are idle", func() bool { return idle(s) == 4 })
+	eventually(t, "all are idle", func() bool { return s.door.Waiting() == 4 })
 	for i, old := range []net.Conn{silent, fresh, used, second.conn} {
 		if !pingsHTTP(s) {
 			t.Errorf("no room, %d", i)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/tls"
 	"net"
 	"net/netip"
 	"runtime"
@@ -10,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"distlab/containers/internal/forward"
 	"distlab/containers/internal/reactor"
 )
 
@@ -89,7 +89,7 @@ func appAddrs(forward string) []netip.AddrPort {
 
 // take gives a client that has shaken hands to a loop; preface is what the app
 // gets first. It is false if the connection stays the caller's, unchanged.
-func (l *loops) take(wire *wireConn, conn *tls.Conn, preface []byte) bool {
+func (l *loops) take(wire *forward.Conn, preface []byte) bool {
 	if l == nil {
 		return false
 	}
@@ -98,12 +98,12 @@ func (l *loops) take(wire *wireConn, conn *tls.Conn, preface []byte) bool {
 		return false
 	}
 	t := l.list[int(l.next.Add(1))%len(l.list)]
-	d := &duct{on: t, wire: wire, tls: conn, client: s, preface: preface}
+	d := &duct{on: t, wire: wire, tls: wire.TLS, client: s, preface: preface}
 	fd, ok := s.detach(d)
 	if !ok {
 		return false
 	}
-	t.proxy.inFlight.Add(1)
+	t.proxy.tunnels.Add(1)
 	if !t.loop.Post(func() { t.take(d, fd) }) {
 		reactor.CloseFD(fd)
 		t.gone(d)
@@ -147,7 +147,7 @@ func (t *tcpLoop) take(d *duct, fd int) {
 
 // gone is the end of a duct, once.
 func (t *tcpLoop) gone(d *duct) {
-	t.proxy.inFlight.Add(-1)
+	t.proxy.tunnels.Add(-1)
 	d.wire.Close()
 }
 

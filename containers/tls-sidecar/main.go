@@ -24,6 +24,7 @@ import (
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
+	"distlab/containers/internal/forward"
 )
 
 const (
@@ -50,7 +51,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	proxy := cfg.proxy(certificates, p.Log, metrics)
 	proxy.Loops = loopsToRun()
 	app := &AppCheck{
-		Dial:     func(ctx context.Context) (net.Conn, error) { return dialLocal(ctx, proxy.Forward) },
+		Dial:     func(ctx context.Context) (net.Conn, error) { return forward.Dial(ctx, proxy.Forward) },
 		Interval: cfg.AppCheckInterval,
 		Timeout:  cfg.ConnectTimeout,
 		Log:      p.Log,

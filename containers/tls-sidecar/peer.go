@@ -15,8 +15,6 @@ type peer struct {
 	headers [][2]string
 }
 
-type peerKey struct{}
-
 // newPeer is nil for a client without a verified certificate.
 func newPeer(state tls.ConnectionState) *peer {
 	if len(state.VerifiedChains) == 0 {

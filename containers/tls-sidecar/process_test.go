@@ -144,6 +144,8 @@ func TestRefusesToStart(t *testing.T) {
 	files, _ := writePairFiles(t, dir, "localhost")
 	pair := []string{"CERT_PATH=" + files.Cert, "KEY_PATH=" + files.Key}
 	ca := "CLIENT_CA_PATH=" + files.Cert
+	cut := filepath.Join(dir, "cut.crt")
+	check(t, os.WriteFile(cut, append(must(os.ReadFile(files.Cert)), serverCA.pem()[:200]...), 0o600))
 	taken := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer taken.Close()
 	tests := []struct {
@@ -162,6 +164,10 @@ func TestRefusesToStart(t *testing.T) {
 		{"URI pattern", append(pair, "CLIENT_AUTH=required", ca, "ALLOW_URI=spiffe://a/**/b"), 2, "** must be"},
 		{"PROXY protocol in http mode", append(pair, "PROXY_PROTOCOL=v2"), 2, "only with MODE=tcp"},
 		{"proxies in tcp mode", append(pair, "MODE=tcp", "TRUSTED_PROXIES=10.0.0.0/8"), 2, "means nothing with MODE=tcp"},
+		{"ALPN in http mode", append(pair, "ALPN=h2"), 2, "ALPN: only with MODE=tcp"},
+		{"a long protocol", append(pair, "MODE=tcp", "ALPN="+strings.Repeat("x", 256)), 2, "longer than the 255 bytes"},
+		{"a truncated chain", []string{"CERT_PATH=" + cut, "KEY_PATH=" + files.Key}, 1, "PEM block 2 is incomplete"},
+		{"a truncated client CA", append(pair, "CLIENT_AUTH=optional", "CLIENT_CA_PATH="+cut), 1, "PEM block 2 is incomplete"},
 		{"TLS 1.1", append(pair, "TLS_MIN_VERSION=1.1"), 2, "TLS_MIN_VERSION"},
 		{"two at once", []string{"PROXY_PROTOCOL=v2"}, 2, "PROXY_PROTOCOL=v2: only"},
 		{"certificate not there", []string{"CERT_PATH=/nowhere", "KEY_PATH=/nowhere"}, 1, "no such file"},

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"distlab/containers/internal/forward"
 	"distlab/containers/internal/reactor"
 )
 
@@ -84,8 +85,8 @@ func (s *socket) Write(p []byte) (int, error) {
 func (s *socket) LocalAddr() net.Addr  { return s.local }
 func (s *socket) RemoteAddr() net.Addr { return s.remote }
 
-// CloseWrite is for wireConn.linger, before there is a loop.
-func (s *socket) CloseWrite() error { return closeWrite(s.conn) }
+// CloseWrite is for the time before there is a loop.
+func (s *socket) CloseWrite() error { return forward.CloseWrite(s.conn) }
 
 // Deadlines are Go's. The loop has its own.
 

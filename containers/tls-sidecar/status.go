@@ -30,16 +30,17 @@ type certificateStatus struct {
 }
 
 type clientAuthStatus struct {
-	Mode string   `json:"mode"`
-	CA   string   `json:"ca,omitempty"`
-	CAs  []string `json:"ca_subjects,omitempty"`
+	Mode    string   `json:"mode"`
+	CA      string   `json:"ca,omitempty"`
+	CAs     []string `json:"ca_subjects,omitempty"`
+	Warning string   `json:"warning,omitempty"`
 }
 
 type connectionStatus struct {
 	Active   int   `json:"active"`
 	Accepted int64 `json:"accepted"`
 	Rejected int64 `json:"rejected"`
-	InFlight int64 `json:"in_flight"`
+	InFlight int   `json:"in_flight"`
 }
 
 // status is the part of /status that the certificates know.
@@ -61,18 +62,14 @@ func (c *Certificates) status() (list []certificateStatus, clients clientAuthSta
 		})
 	}
 	if now.clients != nil {
-		clients = clientAuthStatus{CA: c.ClientCA, CAs: now.clients.subjects}
+		clients = clientAuthStatus{CA: c.ClientCA, CAs: now.clients.subjects(), Warning: now.clients.warning(time.Now())}
 	}
 	return list, clients, last, good
 }
 
 // connectionStatus is the part of /status that the proxy knows.
 func (p *Proxy) connectionStatus() connectionStatus {
-	p.init() // it may be asked before the first connection is
-	return connectionStatus{
-		Active:   p.open(),
-		Accepted: p.accepted.Load(),
-		Rejected: p.rejected.Load(),
-		InFlight: p.inFlight.Load(),
-	}
+	s := connectionStatus{Active: p.open(), InFlight: p.inFlight()}
+	s.Accepted, s.Rejected = p.door.Totals()
+	return s
 }

@@ -3,38 +3,49 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"io"
 	"net"
-	"sync"
 	"time"
+
+	"distlab/containers/internal/forward"
 
 	"github.com/pires/go-proxyproto"
 	"github.com/pires/go-proxyproto/tlvparse"
 )
 
-// relay passes bytes both ways until both sides have ended, and closes. The
+// admitted is the TCP mode's way in.
+func (p *Proxy) admitted(c *forward.Conn) {
+	c.Busy() // it has no requests to be idle between
+	go p.relay(c, p.Certificates.Config())
+}
+
+// relay shakes hands, and passes bytes both ways until both sides have ended. The
 // end of one direction is passed on as such: a client that has said all may
 // still wait for the answer.
-func (p *Proxy) relay(wire *wireConn, client *tls.Conn) {
+func (p *Proxy) relay(c *forward.Conn, config *tls.Config) {
+	began := time.Now()
+	err := forward.Shake(c, config, p.Limits.Handshake)
+	p.shook(c, c.TLS.ConnectionState(), time.Since(began), err)
+	if err != nil {
+		c.Close()
+		return
+	}
 	var preface []byte
 	if p.SendProxy {
-		var err error
-		if preface, err = proxyHeader(wire, client.ConnectionState()); err != nil {
+		if preface, err = proxyHeader(c, c.TLS.ConnectionState()); err != nil {
 			p.appFailed("", err)
-			client.Close()
+			c.TLS.Close()
 			return
 		}
 	}
-	if !p.loops.take(wire, client, preface) {
-		p.relayHere(client, preface)
+	if !p.loops.take(c, preface) {
+		p.relayHere(c.TLS, preface)
 	}
 }
 
 // relayHere does without a loop: two goroutines.
 func (p *Proxy) relayHere(client *tls.Conn, preface []byte) {
-	p.inFlight.Add(1)
-	defer p.inFlight.Add(-1)
+	p.tunnels.Add(1)
+	defer p.tunnels.Add(-1)
 	defer client.Close()
 	app, err := p.dialApp(context.Background())
 	if err != nil {
@@ -48,116 +59,8 @@ func (p *Proxy) relayHere(client *tls.Conn, preface []byte) {
 			return
 		}
 	}
-	t := &tunnel{client: client, app: app, idle: p.Limits.Tunnel, half: p.Limits.HalfClose}
-	t.run()
-}
-
-// tunnel is two copies in opposite directions.
-type tunnel struct {
-	client, app net.Conn
-	idle, half  time.Duration // without a byte, before and after one side's end
-
-	mu    sync.Mutex // guards the following
-	timer *time.Timer
-	ended bool
-}
-
-func (t *tunnel) run() {
-	t.alive()
-	var both sync.WaitGroup
-	both.Go(func() { t.copy(t.app, t.client) })
-	both.Go(func() { t.copy(t.client, t.app) })
-	both.Wait()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-}
-
-// copy ends with its source, orderly or not. A half-closed tunnel goes on in
-// the other direction; a broken one does not.
-func (t *tunnel) copy(dst, src net.Conn) {
-	err := pump(dst, src, t.alive)
-	if err == nil {
-		err = closeWrite(dst)
-	}
-	if err != nil {
-		t.cut()
-		return
-	}
-	t.mu.Lock()
-	t.ended = true
-	t.mu.Unlock()
-	t.alive()
-}
-
-func (t *tunnel) cut() {
-	t.client.Close()
-	t.app.Close()
-}
-
-// alive puts the clock back.
-func (t *tunnel) alive() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	limit := t.idle
-	if t.ended && t.half > 0 && (limit == 0 || t.half < limit) {
-		limit = t.half
-	}
-	switch {
-	case limit == 0:
-	case t.timer == nil:
-		t.timer = time.AfterFunc(limit, t.cut)
-	default:
-		t.timer.Reset(limit)
-	}
-}
-
-// largeBuffers are for connections with much to say. The idle ones, which are
-// most, wait with a small one.
-var largeBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-
-// pump copies src to dst until src ends. It returns nil at the end of src.
-func pump(dst io.Writer, src io.Reader, alive func()) error {
-	var small [1 << 10]byte
-	for {
-		n, err := src.Read(small[:])
-		if n > 0 {
-			alive()
-			if _, err := dst.Write(small[:n]); err != nil {
-				return err
-			}
-		}
-		if n == len(small) && err == nil {
-			err = pumpLarge(dst, src, alive)
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// pumpLarge goes on with a large buffer while that is filled by a quarter at
-// least.
-func pumpLarge(dst io.Writer, src io.Reader, alive func()) error {
-	buf := largeBuffers.Get().(*[]byte)
-	defer largeBuffers.Put(buf)
-	for {
-		n, err := src.Read(*buf)
-		if n > 0 {
-			alive()
-			if _, err := dst.Write((*buf)[:n]); err != nil {
-				return err
-			}
-		}
-		if err != nil || n < len(*buf)/4 {
-			return err
-		}
-	}
+	t := &forward.Tunnel{Client: client, App: app, Idle: p.Limits.Tunnel, Half: p.HalfClose}
+	t.Run()
 }
 
 // proxyHeader is the PROXY protocol's version 2 with what TLS knows: ALPN, the

@@ -87,7 +87,7 @@ func testTCPSameBytes(t *testing.T, inTCPMode tcpMode) {
 	if got := must(io.ReadAll(conn)); !bytes.Equal(got, data) {
 		t.Errorf("%d bytes came back, not the %d that were sent", len(got), len(data))
 	}
-	eventually(t, "closed", func() bool { return s.open() == 0 && s.inFlight.Load() == 0 })
+	eventually(t, "closed", func() bool { return s.open() == 0 && s.inFlight() == 0 })
 }
 
 // TestHalfClose: who has said all may still listen, on both sides.
@@ -128,7 +128,7 @@ func testHalfClose(t *testing.T, inTCPMode tcpMode) {
 	})
 	t.Run("limit", func(t *testing.T) {
 		app := startTCPApp(t, func(c *net.TCPConn) { io.Copy(io.Discard, c); <-t.Context().Done() })
-		s := start(t, app, inTCPMode(func(p *Proxy) { p.Limits.HalfClose = 100 * time.Millisecond }))
+		s := start(t, app, inTCPMode(func(p *Proxy) { p.HalfClose = 100 * time.Millisecond }))
 		conn := s.dial(t, tlsConfig())
 		conn.CloseWrite()
 		eventually(t, "an app that never ends is left", func() bool { return s.open() == 0 })
@@ -150,7 +150,7 @@ func testHalfCloseKeepsTalking(t *testing.T, inTCPMode tcpMode) {
 			c.Write([]byte("x"))
 		}
 	})
-	s := start(t, app, inTCPMode(func(p *Proxy) { p.Limits.HalfClose = 300 * time.Millisecond }))
+	s := start(t, app, inTCPMode(func(p *Proxy) { p.HalfClose = 300 * time.Millisecond }))
 	conn := s.dial(t, tlsConfig())
 	conn.CloseWrite()
 	if got := readAll(conn); len(got) != words {
@@ -304,29 +304,3 @@ type addrConn struct {
 
 func (c addrConn) RemoteAddr() net.Addr { return c.remote }
 func (c addrConn) LocalAddr() net.Addr  { return c.local }
-
-// TestPumpBuffers: who says much gets a large buffer, who is idle keeps a
-// small one.
-func TestPumpBuffers(t *testing.T) {
-	src := &sizes{give: []int{100, 1 << 10, 32 << 10, 20 << 10, 10, 10}}
-	if err := pump(io.Discard, src, func() {}); err != nil {
-		t.Error(err)
-	}
-	want := []int{1 << 10, 1 << 10, 32 << 10, 32 << 10, 32 << 10, 1 << 10, 1 << 10}
-	if diff := cmp.Diff(want, src.offered); diff != "" {
-		t.Errorf("buffers (-want +got):\n%s", diff)
-	}
-}
-
-// sizes is a reader that keeps what it was offered.
-type sizes struct{ give, offered []int }
-
-func (s *sizes) Read(p []byte) (int, error) {
-	s.offered = append(s.offered, len(p))
-	if len(s.give) == 0 {
-		return 0, io.EOF
-	}
-	n := s.give[0]
-	s.give = s.give[1:]
-	return n, nil
-}

@@ -44,11 +44,11 @@ func TestWebSocket(t *testing.T) {
 			t.Errorf("got %.20q, %v", got, err)
 		}
 	}
-	if n := s.inFlight.Load(); n != 1 {
+	if n := s.inFlight(); n != 1 {
 		t.Errorf("%d in flight while the tunnel is open", n)
 	}
 	check(t, conn.Close(websocket.StatusNormalClosure, ""))
-	eventually(t, "the tunnel is gone", func() bool { return s.inFlight.Load() == 0 && s.open() == 0 })
+	eventually(t, "the tunnel is gone", func() bool { return s.inFlight() == 0 && s.open() == 0 })
 	if n := s.metric(t, "requests_total", "code=101"); n != 1 {
 		t.Errorf("counted %v upgrades", n)
 	}

@@ -35,6 +35,9 @@ func (m *M) TCP(from Place, args ...string) TCPAnswer { return Got(m.Stack.TCP(m
 // TLS makes one handshake from a probe: [Stack.TLS].
 func (m *M) TLS(from Place, args ...string) TLSAnswer { return Got(m.Stack.TLS(m.ctx, from, args...)) }
 
+// Sockets are the addresses at which the pod of a service listens: [Stack.Sockets].
+func (m *M) Sockets(service string) []string { return Got(m.Stack.Sockets(m.ctx, service)) }
+
 // Replicas are a service's containers: [Stack.Replicas].
 func (m *M) Replicas(service string) []Container { return Got(m.Stack.Replicas(m.ctx, service)) }
 

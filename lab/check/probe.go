@@ -69,6 +69,13 @@ type TLSAnswer struct {
 	Seconds      float64       `json:"seconds"`
 }
 
+// SocketsAnswer is what `probe sockets` prints.
+type SocketsAnswer struct {
+	Error     string    `json:"error"`
+	ErrorKind ErrorKind `json:"error_kind"`
+	Listening []string  `json:"listening"` // addresses of TCP sockets that listen, host:port
+}
+
 // Certificate is one that a peer showed, leaf first.
 type Certificate struct {
 	Serial   string    `json:"serial"` // hex
@@ -204,6 +211,13 @@ func (s *Stack) TLS(ctx context.Context, from Place, args ...string) (TLSAnswer,
 	var a TLSAnswer
 	err := s.ask(ctx, from, &a, append([]string{"tls"}, args...))
 	return a, err
+}
+
+// Sockets are the addresses at which the pod of a service listens, host:port, loopback's too.
+func (s *Stack) Sockets(ctx context.Context, service string) ([]string, error) {
+	var a SocketsAnswer
+	err := s.ask(ctx, Inside(service), &a, []string{"sockets"})
+	return a.Listening, err
 }
 
 func (s *Stack) ask(ctx context.Context, from Place, answer any, args []string) error {

@@ -187,7 +187,7 @@ func TestProbeContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables := regexp.MustCompile(`(?m)^\| field \| meaning \|\n\|---\|---\|\n((?:\|.*\n)+)`).FindAllStringSubmatch(string(readme), -1)
-	answers := []any{HTTPAnswer{}, TCPAnswer{}, TLSAnswer{}, Certificate{}, LoadAnswer{}, Latency{}, Bucket{}, ClosedAnswer{}}
+	answers := []any{HTTPAnswer{}, TCPAnswer{}, TLSAnswer{}, Certificate{}, SocketsAnswer{}, LoadAnswer{}, Latency{}, Bucket{}, ClosedAnswer{}}
 	if len(tables) != len(answers) {
 		t.Fatalf("%d tables of fields for %d answers", len(tables), len(answers))
 	}

@@ -39,22 +39,24 @@ func Run(t *testing.T, lab check.Lab) {
 	defer stop()
 	r, seed := newRunner(ctx, t, lab), newSeed(t)
 	t.Logf("instance %s, seed %d (%s=%d repeats it)", r.Instance, seed, SeedVariable, seed)
-	lock, err := stack.Acquire(r.Project(), "go test")
-	must(t, err)
+	must(t, r.Lock(ctx, "go test"))
 	t.Cleanup(func() {
 		clean, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := r.Down(clean); err != nil {
 			t.Errorf("down: %v", err)
 		}
-		lock.Release()
+		r.Unlock()
 	})
-	_, err = r.Up(ctx, "")
+	_, err := r.Up(ctx, "")
 	must(t, err)
 	o := runner.VerifyOptions{Seed: seed}
-	rep, dir, err := r.Verify(ctx, o)
+	rep, kept, err := r.Verify(ctx, o)
 	must(t, err)
-	t.Logf("record: %s", dir)
+	t.Logf("record: %s", kept.Dir)
+	if kept.Err != nil {
+		t.Logf("the record is not whole: %v", kept.Err)
+	}
 	for _, c := range rep.Claims {
 		t.Run("claim/"+c.ID, func(t *testing.T) { judge(t, c) })
 	}
@@ -140,7 +142,7 @@ func must(t *testing.T, err error) {
 		return
 	}
 	if h := hint.Of(err); h != "" {
-		t.Fatalf("%v\nhint: %s", err, h)
+		t.Fatalf("%v\nhint: %s", err, hint.Here(h))
 	}
 	t.Fatal(err)
 }

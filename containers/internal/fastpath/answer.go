@@ -11,12 +11,6 @@ func (c *Client) pump() {
 		if u == nil || len(c.Socket.out) > 0 {
 			return
 		}
-		if u.held {
-			if u.deaf { // it will get no more of the request
-				c.early(u.in, nil)
-			}
-			return
-		}
 		p, ok, err := u.read(c.window)
 		if !ok {
 			return
@@ -86,14 +80,6 @@ func (c *Client) deliver(u *upstream, p []byte) bool {
 			}
 			return true
 		case verdict != http1.Plain:
-			if c.body > 0 || len(u.out) > 0 {
-				// The server has yet to get its request: then.
-				if len(stash) == 0 {
-					u.in = append(w.buffer(), data...)
-				}
-				u.held = true
-				return true
-			}
 			c.early(data, nil)
 			return false
 		}

@@ -6,8 +6,24 @@ import (
 	"distlab/containers/internal/reactor"
 )
 
+// survive ends a client's connection, and not the process, when something in here
+// panics. It is deferred by whatever the loop calls.
+func (c *Client) survive() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if tell := c.worker.path.Panicked; tell != nil {
+		tell(v)
+	}
+	if c.state != gone {
+		c.abandon(Left)
+	}
+}
+
 // Ready is told by the loop.
 func (c *Client) Ready(ev reactor.Event) {
+	defer c.survive()
 	s := c.Socket
 	if ev&reactor.Readable != 0 {
 		s.readable = true
@@ -126,6 +142,7 @@ func (c *Client) within(d time.Duration) {
 
 // late is the timer's.
 func (c *Client) late() {
+	defer c.survive()
 	now := c.worker.loop.Now()
 	switch {
 	case c.due == 0 || c.state == gone:
@@ -182,9 +199,13 @@ func (c *Client) idle() {
 }
 
 // hangUp closes in order: the client gets to read all, however much it is still
-// sending.
+// sending. One that has said all needs less time than one whose body is refused.
 func (c *Client) hangUp() {
 	c.state = lingering
+	c.quiet, c.until = lingers, c.worker.loop.Now()+lingers
+	if c.body > 0 && !c.worker.path.draining.Load() {
+		c.quiet, c.until = quietly, c.worker.loop.Now()+sending
+	}
 	c.drop()
 	if c.TLS != nil {
 		c.TLS.CloseWrite()
@@ -197,12 +218,18 @@ func (c *Client) hangUp() {
 // bye is when all has been written.
 func (c *Client) bye() {
 	c.Socket.CloseWrite()
-	c.within(lingers)
+	c.within(c.quiet)
 	c.linger()
 }
 
-// lingers is how long a client gets to see the end.
-const lingers = 500 * time.Millisecond
+// lingers is how long a client gets to see the end. One that is still sending a
+// body gets sending in all, and quietly without a byte: nginx's lingering_time and
+// lingering_timeout.
+const (
+	lingers = 500 * time.Millisecond
+	sending = 30 * time.Second
+	quietly = 5 * time.Second
+)
 
 // linger throws away what comes.
 func (c *Client) linger() {
@@ -216,6 +243,7 @@ func (c *Client) linger() {
 			}
 			return
 		}
+		c.within(min(c.quiet, max(1, c.until-c.worker.loop.Now())))
 	}
 	c.source.Again()
 }

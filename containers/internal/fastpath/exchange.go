@@ -26,7 +26,7 @@ func (c *Client) next() {
 				switch {
 				case again(err):
 				case len(data) > 0:
-					c.handOver(data, 0, nil) // the end of half a head
+					c.handOver(data, nil) // the end of half a head
 				default:
 					c.close()
 				}
@@ -48,7 +48,7 @@ func (c *Client) next() {
 			c.begin(data)
 			return
 		default:
-			c.handOver(data, 0, nil)
+			c.handOver(data, nil)
 			return
 		}
 	}
@@ -77,7 +77,7 @@ func (c *Client) begin(data []byte) {
 	policy := w.path.Policy
 	backend := policy.Begin(c, r)
 	if backend == nil {
-		c.handOver(data, 0, nil)
+		c.handOver(data, nil)
 		return
 	}
 	c.first = false
@@ -132,6 +132,7 @@ func (c *Client) ask(request []byte, head int) {
 
 // dialed is told what has become of a dial.
 func (c *Client) dialed(dials int, pool *pool, conn net.Conn, err error) {
+	defer c.survive()
 	w := c.worker
 	var u *upstream
 	if err == nil {
@@ -148,7 +149,7 @@ func (c *Client) dialed(dials int, pool *pool, conn net.Conn, err error) {
 		w.path.Policy.Undo(c)
 		begun := append([]byte(nil), c.head...)
 		begun = append(append(begun, c.rest...), c.in...)
-		c.handOver(begun, 0, nil)
+		c.handOver(begun, nil)
 		return
 	}
 	c.state = asking
@@ -214,9 +215,6 @@ func (c *Client) forwardBody() {
 			return
 		}
 	}
-	if u != nil && u.held && c.body == 0 && len(u.out) == 0 {
-		c.early(u.in, nil)
-	}
 }
 
 // badBody is the end of a request whose body does not come.
@@ -246,7 +244,7 @@ const maxRetries = 8
 // finish is the end of a whole exchange.
 func (c *Client) finish() {
 	w, u := c.worker, c.up
-	last := c.last
+	last, owed := c.last, c.body
 	keep := !u.spent && !u.deaf && len(u.out) == 0 && c.body == 0
 	c.up = nil
 	w.path.Policy.End(c, c.status, Whole)
@@ -258,6 +256,7 @@ func (c *Client) finish() {
 	w.release(c.head)
 	c.exchange = exchange{dials: c.dials}
 	if last {
+		c.body = owed
 		c.hangUp()
 		return
 	}
@@ -273,30 +272,30 @@ func (c *Client) finish() {
 }
 
 // early gives the connection to the careful path in the middle of an exchange:
-// with the request, which has been sent, and what there is of the answer, or the
-// error instead of one.
+// with the request, as if its body were what has not come of it, and what there is
+// of the answer, or the error instead of one.
 func (c *Client) early(answer []byte, err error) {
 	w, u := c.worker, c.up
 	w.path.Policy.Undo(c)
 	begun := append([]byte(nil), c.head...)
-	for i := range c.digits {
-		begun[c.length+i] = '0' // its body has been dealt with
+	for i, left := c.length+c.digits-1, c.body; i >= c.length; i-- {
+		begun[i] = byte('0' + left%10)
+		left /= 10
 	}
 	begun = append(begun, c.in...)
-	e := &http1.Early{Begun: append([]byte(nil), answer...), Err: err}
-	body := c.body
+	e := &http1.Early{Begun: append([]byte(nil), answer...), Err: err, Unsent: append([]byte(nil), u.out...), Deaf: u.deaf || err != nil}
 	if err == nil {
 		fd := u.source.Release()
 		if e.Conn, err = reactor.Attach(fd); err != nil {
 			e.Err = io.ErrUnexpectedEOF
 		}
 	}
-	c.handOver(begun, body, e)
+	c.handOver(begun, e)
 }
 
 // handOver gives the connection to the careful path, with what was read of it.
-func (c *Client) handOver(begun []byte, skip int64, e *http1.Early) {
-	h := &Handover{Client: c, Begun: append([]byte(nil), begun...), Skip: skip, Early: e}
+func (c *Client) handOver(begun []byte, e *http1.Early) {
+	h := &Handover{Client: c, Begun: append([]byte(nil), begun...), Early: e}
 	path, s := c.worker.path, c.Socket
 	c.leave()
 	fd := c.source.Release()

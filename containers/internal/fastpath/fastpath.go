@@ -88,7 +88,6 @@ type Backend struct {
 type Handover struct {
 	Client *Client
 	Begun  []byte       // was read from it already
-	Skip   int64        // behind Begun: bytes of a body that the app has been sent, or does not want
 	Early  *http1.Early // the answer to the request in Begun; nil: it is yet to be sent
 }
 
@@ -96,6 +95,10 @@ type Handover struct {
 type Path struct {
 	Policy Policy
 	Limits Limits
+
+	// Panicked is told of a fault of this program that one client has brought to
+	// light, and that has ended its connection alone. nil: nobody is told.
+	Panicked func(any)
 
 	workers  []*worker
 	next     atomic.Uint32
@@ -185,6 +188,8 @@ type Client struct {
 	timer  reactor.Timer
 	due    time.Duration // when the state has lasted too long; 0: never
 	fires  time.Duration // when timer does
+	quiet  time.Duration // lingering: how long without a byte
+	until  time.Duration // and when it is over
 }
 
 // state is what a client's connection is doing.

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 const (
@@ -82,156 +80,10 @@ func heard(t *testing.T, p *proxy, text string, methods ...string) string {
 	return out.String()
 }
 
-// exchanges are held on both paths: the client must hear the same, and the app
-// be asked the same.
-var exchanges = []struct {
-	name, text string
-	methods    string // how many answers are awaited
-	plain      bool   // stays on the fast path
-}{
-	{"plain", "GET /plain" + get, "GET", true},
-	{"keep-alive", "GET /plain?a=b%20c" + get + "GET /204" + get + "GET /304" + get + "GET /chunked" + get + "GET /plain" + get, "GET GET GET GET GET", true},
-	{"HEAD", "HEAD /plain" + get + "GET /plain" + get, "HEAD GET", true},
-	{"close", "GET /plain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET", true},
-	{"app closes", "GET /close" + get + "GET /plain" + get, "GET GET", true},
-	{"trailer", "GET /trailer" + get + "GET /plain" + get, "GET GET", true},
-	{"large", "GET /large" + get + "GET /large-chunks" + get, "GET GET", true},
-	{"body", "POST /plain" + post + "3\r\n\r\nabcGET /plain" + get, "POST GET", true},
-	{"large body", "POST /plain" + post + "327680\r\n\r\n" + large + "GET /plain" + get, "POST GET", true},
-	{"empty body", "POST /plain" + post + "0\r\n\r\nPOST /plain" + get, "POST POST", true},
-	{"forged", "GET /plain HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX_Real_Ip: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nKeep-Alive: 1\r\n\r\n", "GET", true},
-	{"cut", "GET /cut" + get, "GET", true},
-	{"cut in a chunk", "GET /cut-chunks" + get, "GET", true},
-	{"bad chunk", "GET /bad-chunks" + get, "GET", true},
-	{"refused body", "POST /unread" + post + "327680\r\n\r\n" + large, "POST", true},
-
-	{"hints", "GET /hints" + get + "GET /plain" + get, "GET GET", false},
-	{"announced trailer", "GET /announced" + get + "GET /plain" + get, "GET GET", false},
-	{"to the end", "GET /to-the-end" + get + "GET /plain" + get, "GET GET", false},
-	{"HTTP/1.0 answer", "GET /1.0" + get + "GET /plain" + get, "GET GET", false},
-	{"folded answer", "GET /folded" + get + "GET /plain" + get, "GET GET", false},
-	{"both lengths", "GET /both" + get, "GET", false},
-	{"garbage", "GET /garbage" + get + "GET /plain" + get, "GET GET", false},
-	{"nothing", "GET /nothing" + get + "GET /plain" + get, "GET GET", false},
-	{"nothing to a body", "POST /nothing" + post + "3\r\n\r\nabcGET /plain" + get, "POST GET", false},
-	{"nothing to a large body", "POST /nothing" + post + "327680\r\n\r\n" + large + "GET /plain" + get, "POST GET", false},
-	{"hints to a large body", "POST /hints" + post + "327680\r\n\r\n" + large + "GET /plain" + get, "POST GET", false},
-	{"hints before a large body", "POST /hints-first" + post + "327680\r\n\r\n" + large + "GET /plain" + get, "POST GET", false},
-	{"half a head", "GET /half-head" + get, "GET", false},
-	{"switch", "GET /switch" + get, "GET", false},
-	{"silent", "GET /silent" + get + "GET /plain" + get, "GET GET", false},
-	{"huge head", "GET /huge-head" + get + "GET /plain" + get, "GET GET", false},
-	{"chunked body", "POST /plain HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /plain" + get, "POST GET", false},
-	{"expectation", "POST /plain HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc", "POST", false},
-	{"absolute form", "GET http://b/plain HTTP/1.1\r\nHost: a\r\n\r\n", "GET", false},
-	{"HTTP/1.0", "GET /plain HTTP/1.0\r\nHost: a\r\n\r\n", "GET", false},
-	{"bad", "GET /plain" + get + "GET /plain HTTP/1.1\r\nHost : a\r\n\r\n", "GET GET", false},
-	{"no host", "GET /plain HTTP/1.1\r\n\r\n", "GET", false},
-	{"smuggled", "POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /plain" + get, "POST", false},
-	{"large request", "GET /plain HTTP/1.1\r\nHost: a\r\nX: " + large[:30000] + "\r\n\r\n", "GET", false},
-}
-
-func TestSameOnBothPaths(t *testing.T) {
-	for _, tt := range exchanges {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var told, asked [2]string
-			for i, fast := range []bool{false, true} {
-				app := startApp(t, answers)
-				var limits Limits
-				if tt.name == "silent" {
-					limits.Response = 300 * time.Millisecond
-				}
-				p := startProxy(t, app.addr, fast, limits)
-				told[i] = heard(t, p, tt.text, strings.Fields(tt.methods)...)
-				if tt.name != "refused body" { // whether it got all of it is luck
-					asked[i] = strings.Join(app.seen(), "\n")
-				}
-				if n := p.careful.Load(); fast && (n == 0) != tt.plain {
-					t.Errorf("handed over %d times", n)
-				}
-			}
-			if diff := cmp.Diff(comparable(told[0]), comparable(told[1])); diff != "" {
-				t.Errorf("the client heard (-careful +fast):\n%s", diff)
-			}
-			if diff := cmp.Diff(asked[0], asked[1]); diff != "" {
-				t.Errorf("the app was asked (-careful +fast):\n%s", diff)
-			}
-		})
-	}
-}
-
-// comparable leaves out what need not be the same: how much of an answer that is
-// cut still arrives, and that the fast path says that it closes after an answer to
-// half a request.
-func comparable(heard string) string {
-	if strings.Contains(heard, "cut true") || strings.HasSuffix(heard, "no answer\n") {
-		return "broken off"
-	}
-	return strings.ReplaceAll(heard, "413, body 2 \"no\" cut false close true", "413, body 2 \"no\" cut false close false")
-}
-
-// TestRestOfABody: when an app answers before it has the body, the rest of that
-// is never taken for requests, on whichever path it arrives.
-func TestRestOfABody(t *testing.T) {
-	hidden := "GET /hidden" + get
-	body := strings.Repeat(hidden, 20000)
-	for _, path := range []string{"/refuses", "/unread"} {
-		app := startApp(t, answers)
-		p := startProxy(t, app.addr, true, Limits{})
-		for range 5 {
-			conn := dial(t, p)
-			text := fmt.Sprintf("POST %s%s%d\r\n\r\n%s", path, post, len(body), body)
-			go func() {
-				io.WriteString(conn, text)
-				conn.CloseWrite()
-			}()
-			heard, _ := io.ReadAll(conn)
-			if strings.Contains(string(heard), " 400 ") {
-				t.Fatalf("%s: a part of a body was read as a request: %.300q", path, heard)
-			}
-		}
-		for _, asked := range app.seen() {
-			if strings.HasPrefix(asked, "GET /hidden") {
-				t.Fatalf("%s: a part of a body became a request: %q", path, asked)
-			}
-		}
-	}
-}
-
-// TestHintsBeforeTheBody: an informational answer waits until the server has its
-// request, and then goes on at once.
-func TestHintsBeforeTheBody(t *testing.T) {
-	app := startApp(t, map[string]string{"/": unread + "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + whole + silence})
-	p := startProxy(t, app.addr, true, Limits{})
-	conn := dial(t, p)
-	io.WriteString(conn, "POST /"+post+"6\r\n\r\nabc")
-	eventually(t, "the hints have come", func() bool {
-		held := make(chan bool, len(p.workers))
-		for _, w := range p.workers {
-			w.loop.Post(func() {
-				for c := range w.all {
-					held <- c.up != nil && len(c.up.in) > 0
-					return
-				}
-				held <- false
-			})
-		}
-		one, other := <-held, <-held
-		return one || other
-	})
-	io.WriteString(conn, "def")
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if !strings.HasPrefix(line, "HTTP/1.1 103") {
-		t.Errorf("got %q, %v", line, err)
-	}
-	eventually(t, "the app has all", func() bool { return len(app.seen()) == 1 && strings.HasSuffix(app.seen()[0], "abcdef") })
-}
-
 // TestInPieces: however a request is cut into segments, it is one request.
 func TestInPieces(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{})
+	p := startProxy(t, app.addr, Limits{})
 	text := "POST /plain" + post + "3\r\n\r\nabc"
 	for n := 1; n < len(text); n += 3 {
 		conn := dial(t, p)
@@ -255,7 +107,7 @@ func TestInPieces(t *testing.T) {
 // the client.
 func TestDeadConnections(t *testing.T) {
 	app := startApp(t, map[string]string{"/": "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + hangsUp})
-	p := startProxy(t, app.addr, true, Limits{})
+	p := startProxy(t, app.addr, Limits{})
 	conn := dial(t, p)
 	r := bufio.NewReader(conn)
 	for range 200 {
@@ -272,14 +124,14 @@ func TestDeadConnections(t *testing.T) {
 
 func TestPooled(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{})
+	p := startProxy(t, app.addr, Limits{})
 	for range 20 {
 		heard(t, p, "GET /plain"+get, "GET")
 	}
 	if n := app.conns.Load(); n > 2 { // two loops
 		t.Errorf("20 requests took %d connections", n)
 	}
-	p = startProxy(t, app.addr, true, Limits{AppIdle: 100 * time.Millisecond})
+	p = startProxy(t, app.addr, Limits{AppIdle: 100 * time.Millisecond})
 	heard(t, p, "GET /plain"+get, "GET")
 	eventually(t, "the idle ones are closed", func() bool {
 		idle := make(chan int, len(p.workers))
@@ -294,12 +146,12 @@ func TestPooled(t *testing.T) {
 // made to believe that it was whole.
 func TestBodyTimes(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{Body: 100 * time.Millisecond})
+	p := startProxy(t, app.addr, Limits{Body: 100 * time.Millisecond})
 	if got := heard(t, p, "POST /plain"+post+"5\r\n\r\nab", "POST"); !strings.HasPrefix(got, "POST: 408") {
 		t.Errorf("slow: got %q", got)
 	}
 	eventually(t, "it has ended", func() bool { return p.ended() == "[408]" })
-	p = startProxy(t, app.addr, true, Limits{Body: patience})
+	p = startProxy(t, app.addr, Limits{Body: patience})
 	conn := dial(t, p)
 	io.WriteString(conn, "POST /plain"+post+"5\r\n\r\nab")
 	conn.CloseWrite()
@@ -315,7 +167,7 @@ func TestBodyTimes(t *testing.T) {
 // TestSlowHead: nobody holds a place for longer than the limits.
 func TestSlowHead(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{Header: time.Second, Idle: time.Second})
+	p := startProxy(t, app.addr, Limits{Header: time.Second, Idle: time.Second})
 	texts := []string{"", "GET /", "GET /plain" + get, "GET /plain" + get + "GET /"}
 	conns := make([]*net.TCPConn, len(texts))
 	for i, text := range texts {
@@ -335,7 +187,7 @@ func TestSlowHead(t *testing.T) {
 // bounded.
 func TestStalledClient(t *testing.T) {
 	app := startApp(t, map[string]string{"/": "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + strings.Repeat(large, 300)})
-	p := startProxy(t, app.addr, true, Limits{Send: 200 * time.Millisecond})
+	p := startProxy(t, app.addr, Limits{Send: 200 * time.Millisecond})
 	conn := dial(t, p)
 	io.WriteString(conn, "GET /"+get)
 	eventually(t, "begun", func() bool { return p.begun.Load() == 1 })
@@ -359,7 +211,7 @@ func TestStalledClient(t *testing.T) {
 func TestSlowClient(t *testing.T) {
 	const size = 30 << 20
 	app := startApp(t, map[string]string{"/": fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size) + strings.Repeat("x", size)})
-	p := startProxy(t, app.addr, true, Limits{Send: patience})
+	p := startProxy(t, app.addr, Limits{Send: patience})
 	conn := dial(t, p)
 	io.WriteString(conn, "GET /"+get)
 	eventually(t, "the kernel takes no more", func() bool {
@@ -385,7 +237,7 @@ func TestSlowClient(t *testing.T) {
 // TestClientLeaves: the app hears of it.
 func TestClientLeaves(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{})
+	p := startProxy(t, app.addr, Limits{})
 	conn := dial(t, p)
 	io.WriteString(conn, "GET /silent"+get)
 	eventually(t, "asked", func() bool { return len(app.seen()) == 1 })
@@ -396,7 +248,7 @@ func TestClientLeaves(t *testing.T) {
 // TestClosed: a socket may be closed from anywhere at any time.
 func TestClosed(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{})
+	p := startProxy(t, app.addr, Limits{})
 	for _, text := range []string{"", "GET /silent" + get, "GET /pl"} {
 		conn := dial(t, p)
 		io.WriteString(conn, text)
@@ -417,7 +269,7 @@ func TestClosed(t *testing.T) {
 
 func TestCloseIdle(t *testing.T) {
 	app := startApp(t, answers)
-	p := startProxy(t, app.addr, true, Limits{})
+	p := startProxy(t, app.addr, Limits{})
 	idle, busy := dial(t, p), dial(t, p)
 	io.WriteString(idle, "GET /plain"+get)
 	resp := must(http.ReadResponse(bufio.NewReader(idle), nil))

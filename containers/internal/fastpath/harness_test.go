@@ -3,12 +3,10 @@ package fastpath
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,18 +35,12 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// proxy is a small plain-text proxy with both paths: what a container does, in
-// short.
+// proxy is a small plain-text proxy: what a container does, in short.
 type proxy struct {
 	*Path
-	backend   *Backend
-	headers   *http1.Forwarder
-	server    *http.Server
-	transport *http.Transport
-	conns     chan net.Conn
-	done      chan struct{}
-	once      sync.Once
-	addr      string
+	backend *Backend
+	headers *http1.Forwarder
+	addr    string
 
 	begun, undone, careful atomic.Int64
 
@@ -90,89 +82,26 @@ func (p *proxy) BadBody(c *Client, slow bool) ([]byte, int) {
 	return []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), 400
 }
 
-type guard struct {
-	*http1.Guard
-	early *http1.Early
-}
-
+// Careful has no careful path: package forward has, and the tests of both.
 func (p *proxy) Careful(h *Handover) {
 	p.careful.Add(1)
-	p.put(&guard{&http1.Guard{Conn: h.Client.Socket, Begun: h.Begun, Skip: h.Skip}, h.Early})
+	if h.Early != nil {
+		h.Early.Close()
+	}
+	h.Client.Socket.Close()
 }
 
 func (p *proxy) Closed(c *Client) { c.Socket.Close() }
 
-func (p *proxy) put(c net.Conn) {
-	select {
-	case p.conns <- c:
-	case <-p.done:
-		c.Close()
-	}
-}
-
-// Accept, Close and Addr make it the listener of the careful path.
-
-func (p *proxy) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-func (p *proxy) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *proxy) Addr() net.Addr { return &net.TCPAddr{} }
-
-type guardKey struct{}
-
-// RoundTrip is the careful path's transport.
-func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
-	transport := p.transport
-	g := r.Context().Value(guardKey{}).(*guard)
-	if early := g.early; early != nil {
-		g.early = nil
-		return early.RoundTripper(transport).RoundTrip(r)
-	}
-	return transport.RoundTrip(r)
-}
-
-// startProxy serves in front of app, on the fast path or on the careful one.
-func startProxy(t *testing.T, app string, fast bool, limits Limits) *proxy {
+// startProxy serves in front of app.
+func startProxy(t *testing.T, app string, limits Limits) *proxy {
 	t.Helper()
-	p := &proxy{headers: &http1.Forwarder{Scheme: "http"}, conns: make(chan net.Conn), done: make(chan struct{})}
+	p := &proxy{headers: &http1.Forwarder{Scheme: "http"}}
 	p.backend = &Backend{Dial: func() (net.Conn, error) { return net.Dial("tcp", app) }}
-	p.transport = &http.Transport{DisableCompression: true, ResponseHeaderTimeout: limits.Response}
 	p.Path = &Path{Policy: p, Limits: limits}
 	if err := p.Start(2); err != nil {
 		t.Fatal(err)
 	}
-	reverse := &httputil.ReverseProxy{
-		Transport: p,
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.Out.URL.Scheme, pr.Out.URL.Host = "http", app
-			pr.Out.Host, pr.Out.URL.RawQuery = pr.In.Host, pr.In.URL.RawQuery
-			p.headers.Apply(pr.Out.Header, pr.In)
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			status := http.StatusBadGateway
-			if n, ok := err.(net.Error); ok && n.Timeout() {
-				status = http.StatusGatewayTimeout
-			}
-			w.WriteHeader(status)
-		},
-	}
-	p.server = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if no := http1.Refuse(r); no != nil {
-				w.WriteHeader(no.Status)
-				return
-			}
-			http.NewResponseController(w).EnableFullDuplex()
-			reverse.ServeHTTP(w, r)
-		}),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guardKey{}, c) },
-	}
-	go p.server.Serve(p)
 	ln := must(net.Listen("tcp", "127.0.0.1:0"))
 	p.addr = ln.Addr().String()
 	go func() {
@@ -182,15 +111,14 @@ func startProxy(t *testing.T, app string, fast bool, limits Limits) *proxy {
 				return
 			}
 			says := p.headers.About(http1.RemoteAddr(conn.RemoteAddr().String()), nil)
-			if c := (&Client{Socket: NewSocket(conn), User: says}); !fast || !p.Take(c) {
-				p.put(&guard{Guard: &http1.Guard{Conn: conn}})
+			if !p.Take(&Client{Socket: NewSocket(conn), User: says}) {
+				conn.Close()
 			}
 		}
 	}()
 	t.Cleanup(func() {
 		ln.Close()
-		p.server.Close()
-		p.Path.Close()
+		p.Close()
 	})
 	return p
 }

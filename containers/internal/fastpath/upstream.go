@@ -99,7 +99,6 @@ type upstream struct {
 	left     int64 // bytes of the body
 	spent    bool  // not good for another exchange
 	deaf     bool  // it takes no more of the request
-	held     bool  // in is an unusual answer, which waits until the request is sent
 }
 
 // Ready is told by the loop.
@@ -119,6 +118,7 @@ func (u *upstream) Ready(ev reactor.Event) {
 		}
 		return
 	}
+	defer c.survive()
 	if len(u.out) > 0 && ev&reactor.Writable != 0 {
 		if !u.flush() {
 			return
@@ -185,7 +185,7 @@ func (u *upstream) broken(err error) bool {
 // reset makes the connection ready for an exchange.
 func (u *upstream) reset(c *Client) {
 	u.client = c
-	u.answered, u.chunked, u.spent, u.held = false, false, false, false
+	u.answered, u.chunked, u.spent = false, false, false
 	u.left = 0
 }
 

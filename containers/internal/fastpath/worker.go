@@ -75,6 +75,7 @@ func (w *worker) release(b []byte) {
 
 // take is the first thing that happens to a client here.
 func (w *worker) take(c *Client, fd int) {
+	defer c.survive()
 	source, err := w.loop.Register(fd, c)
 	if err != nil {
 		reactor.CloseFD(fd)

@@ -114,6 +114,9 @@ func (c *Chunks) endOfTrailer() bool {
 	return string(c.trailer) == "\r\n" || n >= 4 && string(c.trailer[n-4:]) == "\r\n\r\n"
 }
 
+// InData is true where the next byte is data, and not part of the chunking.
+func (c *Chunks) InData() bool { return c.state == chunkData }
+
 // Done is true after the body.
 func (c *Chunks) Done() bool { return c.state == chunksDone }
 

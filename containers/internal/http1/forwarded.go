@@ -116,7 +116,7 @@ func (h *Forwarder) Lines(dst []byte, c *About, r *Request) []byte {
 
 // portOf is the port in a Host header.
 func portOf(host, otherwise string) string {
-	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') && i < len(host)-1 {
 		return host[i+1:]
 	}
 	return otherwise

@@ -87,7 +87,8 @@ const (
 
 // Scan follows p. n is how many bytes are beyond doubt; on an error p[n] is
 // the first that is not. It stops after a request with an Upgrade header,
-// upgrade true: what follows may be another protocol.
+// upgrade true: what follows may be another protocol; and before an empty line
+// between two requests, for whoever takes those out.
 func (f *Framing) Scan(p []byte) (n int, upgrade bool, err error) {
 	for n < len(p) {
 		switch f.state {
@@ -104,6 +105,9 @@ func (f *Framing) Scan(p []byte) (n int, upgrade bool, err error) {
 			if f.endRequest() {
 				return n, true, nil
 			}
+			if n < len(p) && p[n] == '\r' {
+				return n, false, nil
+			}
 		default:
 			done, err := f.step(p[n])
 			if err != nil {
@@ -113,10 +117,16 @@ func (f *Framing) Scan(p []byte) (n int, upgrade bool, err error) {
 			if done && f.endRequest() {
 				return n, true, nil
 			}
+			if done && n < len(p) && p[n] == '\r' {
+				return n, false, nil
+			}
 		}
 	}
 	return n, false, nil
 }
+
+// Fresh is true before a request: nothing of it has come.
+func (f *Framing) Fresh() bool { return f.state == inRequestLine && f.line == 0 && f.spaces == 0 }
 
 // InHead is false inside a body: there a refusal is an error of the body.
 func (f *Framing) InHead() bool { return f.state <= inEndLF && !f.trailer }
@@ -175,7 +185,8 @@ func (f *Framing) step(b byte) (done bool, err error) {
 	return false, nil
 }
 
-// requestLine wants exactly: method SP target SP HTTP/1.0 or HTTP/1.1.
+// requestLine wants exactly: method SP target SP HTTP/1.x. A higher minor version
+// than ours is ours (RFC 9110 section 2.5).
 func (f *Framing) requestLine(b byte) error {
 	switch {
 	case b == ' ':
@@ -185,13 +196,11 @@ func (f *Framing) requestLine(b byte) error {
 		f.line = 0
 		return nil
 	case b == '\r' && f.spaces == 2:
-		switch string(f.tail[:f.tailN]) {
-		case "HTTP/1.1":
-		case "HTTP/1.0":
-			f.http10 = true
-		default:
+		version := string(f.tail[:f.tailN])
+		if len(version) != len("HTTP/1.1") || version[:7] != "HTTP/1." || version[7] < '0' || version[7] > '9' {
 			return FramingError("request line")
 		}
+		f.http10 = version[7] == '0'
 		f.state = inRequestLineLF
 		return nil
 	case b == '\n':

@@ -79,7 +79,8 @@ func TestFraming(t *testing.T) {
 
 		{"HTTP/0.9", "GET /\r\n", "request line"},
 		{"HTTP/2.0", "PRI * HTTP/2.0\r\n\r\n", "request line"},
-		{"HTTP/1.2", "GET / HTTP/1.2\r\n\r\n", "request line"},
+		{"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", ""},
+		{"HTTP/1.x", "GET / HTTP/1.x\r\n\r\n", "request line"},
 		{"http/1.1", "GET / http/1.1\r\n\r\n", "request line"},
 		{"HTTP/1.10", "GET / HTTP/1.10\r\n\r\n", "request line"},
 		{"two spaces", "GET  / HTTP/1.1\r\n\r\n", "request line"},

@@ -18,15 +18,12 @@ const poison = "\x00\r\n\r\n"
 type Guard struct {
 	net.Conn
 	Begun   []byte             // was read from Conn already, and comes first
-	Skip    int64              // behind Begun: bytes that are nobody's any more
 	Refused func(FramingError) // told of the first refusal; nil: nobody
-	// Linger throws away what a refused client still sends: closing a
-	// connection with unread input resets it, and may destroy the answer. nil:
-	// from Conn, for half a second.
-	Linger func()
 
 	mu      sync.Mutex // guards the following
 	framing Framing
+	empty   int  // empty lines before the next request
+	cr      bool // half of one has come
 	mode    guardMode
 	pending string // rest of the poison
 	err     error  // what follows it
@@ -46,32 +43,31 @@ const (
 
 // Read has one caller at a time, net/http's reader of the connection.
 func (g *Guard) Read(p []byte) (int, error) {
-	g.mu.Lock()
-	if g.mode == dead {
-		defer g.mu.Unlock()
-		return g.readDead(p)
-	}
-	g.mu.Unlock()
+	for {
+		g.mu.Lock()
+		if g.mode == dead {
+			defer g.mu.Unlock()
+			return g.readDead(p)
+		}
+		g.mu.Unlock()
 
-	n, err := g.read(p)
+		n, err := g.read(p)
 
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	passed := g.follow(p[:n])
-	if g.mode != dead || passed > 0 {
-		return passed, err
+		g.mu.Lock()
+		passed := g.follow(p[:n])
+		if g.mode == dead && passed == 0 {
+			defer g.mu.Unlock()
+			return g.readDead(p)
+		}
+		g.mu.Unlock()
+		if passed > 0 || n == 0 || err != nil {
+			return passed, err
+		}
 	}
-	return g.readDead(p)
 }
 
 func (g *Guard) read(p []byte) (int, error) {
 	if len(g.Begun) == 0 {
-		for g.Skip > 0 {
-			n, err := g.Conn.Read(p[:min(int64(len(p)), g.Skip)])
-			if g.Skip -= int64(n); err != nil {
-				return 0, err
-			}
-		}
 		return g.Conn.Read(p)
 	}
 	n := copy(p, g.Begun)
@@ -81,25 +77,62 @@ func (g *Guard) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// follow returns how many bytes of p may be passed on: all, unless the
-// connection is dead now.
+// follow returns how many bytes of p may be passed on, from its beginning: all, but
+// for empty lines before a request, unless the connection is dead now.
 func (g *Guard) follow(p []byte) int {
-	n := 0
-	for g.mode == guarding && n < len(p) {
-		k, upgrade, err := g.framing.Scan(p[n:])
-		n += k
+	out := 0
+	for in := 0; in < len(p); {
+		switch {
+		case g.mode == dead:
+			return out
+		case g.mode == undecided:
+			g.mode = tainted
+		}
+		if g.mode != guarding {
+			return out + copy(p[out:], p[in:])
+		}
+		if g.emptyLine(p[in]) {
+			in++
+			continue
+		}
+		if g.mode == dead {
+			return out
+		}
+		k, upgrade, err := g.framing.Scan(p[in:])
+		if out != in {
+			copy(p[out:], p[in:in+k])
+		}
+		in, out = in+k, out+k
 		if err != nil {
 			g.die(err.(FramingError))
-			return n
+			return out
 		}
 		if upgrade {
 			g.mode = undecided
 		}
+		g.empty = 0
 	}
-	if g.mode == undecided && n < len(p) {
-		g.mode = tainted
+	return out
+}
+
+// maxEmpty is how many empty lines before a request are nobody's business: some
+// clients end a body with one (RFC 9112 section 2.2).
+const maxEmpty = 4
+
+// emptyLine takes out an empty line before a request, which net/http would not.
+func (g *Guard) emptyLine(b byte) bool {
+	switch {
+	case g.cr && b == '\n':
+		g.cr = false
+		g.empty++
+		return true
+	case g.cr:
+		g.die(FramingError("bare carriage return"))
+	case b == '\r' && g.framing.Fresh() && g.empty < maxEmpty:
+		g.cr = true
+		return true
 	}
-	return len(p)
+	return false
 }
 
 func (g *Guard) die(reason FramingError) {
@@ -146,30 +179,30 @@ func (g *Guard) Hijacked() {
 	g.mode = upgraded
 }
 
-// Lingers is how long a refused client gets to read why.
+// Stop ends the connection for its reader: what comes from now on is nobody's.
+func (g *Guard) Stop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mode != dead {
+		g.mode, g.err = dead, io.EOF
+	}
+}
+
+// Dead is whether it was refused, or stopped: then the client may still be
+// sending, and should get to read why before the connection is closed.
+func (g *Guard) Dead() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mode == dead
+}
+
+// Lingers is how long a client that has nothing left to say gets to see the end.
 const Lingers = 500 * time.Millisecond
 
 // CloseWrite ends one direction: a close_notify in TLS, a FIN in TCP.
 func (g *Guard) CloseWrite() error {
 	if half, ok := g.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
-	}
-	return g.Conn.Close()
-}
-
-// Close lets a refused client read why.
-func (g *Guard) Close() error {
-	g.mu.Lock()
-	refused := g.mode == dead
-	g.mu.Unlock()
-	if refused {
-		g.CloseWrite()
-		if g.Linger != nil {
-			g.Linger()
-		} else {
-			g.Conn.SetReadDeadline(time.Now().Add(Lingers))
-			io.CopyN(io.Discard, g.Conn, 1<<20)
-		}
 	}
 	return g.Conn.Close()
 }

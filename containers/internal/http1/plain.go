@@ -171,6 +171,10 @@ var names = func() (t [24][]struct {
 	return t
 }()
 
+// MayTrail is whether a trailer of this name may be passed on: it says nothing of
+// how a message is delimited, or of this hop.
+func MayTrail(name string) bool { return fieldOf([]byte(name)) == passField }
+
 func fieldOf(name []byte) field {
 	if len(name) >= len(names) {
 		return passField

@@ -7,6 +7,10 @@ import (
 	"strings"
 )
 
+// Allow is what an answer 405 says is allowed (RFC 9110 section 15.5.6): all but
+// what Refuse refuses, of which these are the known ones.
+const Allow = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
 // Refusal is a request that is answered here.
 type Refusal struct {
 	Status int
@@ -39,7 +43,9 @@ func Refuse(r *http.Request) *Refusal {
 // that is made of it.
 func validTarget(r *http.Request) bool {
 	for i := range len(r.RequestURI) {
-		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f {
+		// A fragment is not part of a target (RFC 9112 section 3.2); who reads on
+		// behind it sees another path.
+		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f || c == '#' {
 			return false
 		}
 	}
@@ -69,7 +75,8 @@ func validHost(r *http.Request) bool {
 	host, port := r.Host, ""
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
 		host, port = host[:i], host[i+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || len(port) > 5 {
+		// A colon without a port is the scheme's own (RFC 3986 section 3.2.3).
+		if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0 || len(port) > 5) {
 			return false
 		}
 	}

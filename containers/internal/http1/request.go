@@ -150,7 +150,7 @@ func targetEnd(buf []byte, from int) int {
 		i++
 	}
 	if buf[i] == '?' {
-		for i++; buf[i] > ' ' && buf[i] < 0x7f; i++ {
+		for i++; buf[i] > ' ' && buf[i] < 0x7f && buf[i] != '#'; i++ {
 		}
 	}
 	return i

@@ -27,7 +27,7 @@ type Response struct {
 func (r *Response) Parse(buf []byte, head bool) Verdict {
 	*r = Response{Size: headLen(buf)}
 	if r.Size == 0 {
-		return Part
+		return r.part(buf)
 	}
 	r.buf = buf[:r.Size]
 	i := r.statusLine()
@@ -53,6 +53,33 @@ func (r *Response) Parse(buf []byte, head bool) Verdict {
 		return Unusual
 	}
 	return r.body(head)
+}
+
+// part is Unusual if no plain head begins like this: what has come may be all that
+// comes, for those who see its end elsewhere, or see at once that it is none.
+func (r *Response) part(buf []byte) Verdict {
+	if n := min(len(buf), len(statusBegins)); string(buf[:n]) != statusBegins[:n] {
+		return Unusual
+	}
+	r.buf = buf[:bytes.LastIndexByte(buf, '\n')+1]
+	for i := range r.buf {
+		if r.buf[i] == '\n' && r.buf[i-1] != '\r' {
+			return Unusual
+		}
+	}
+	if len(r.buf) == 0 {
+		return Part
+	}
+	i := r.statusLine()
+	if i == 0 {
+		return Unusual
+	}
+	for i < len(r.buf) {
+		if _, _, i = line(r.buf, i); i == 0 {
+			return Unusual
+		}
+	}
+	return Part
 }
 
 // body settles what follows the head.
@@ -92,15 +119,18 @@ func (r *Response) take(f field, value []byte, from, to int) bool {
 	return r.pass.add(from, to)
 }
 
+// statusBegins is how a plain answer begins.
+const statusBegins = "HTTP/1.1 "
+
 // statusLine returns where the next line begins; 0: unusual. Informational
 // answers and switches to another protocol are.
 func (r *Response) statusLine() int {
-	const before = "HTTP/1.1 "
-	if !bytes.HasPrefix(r.buf, []byte(before)) || len(r.buf) < len(before)+len("200 \r\n") {
+	const begins = len(statusBegins)
+	if !bytes.HasPrefix(r.buf, []byte(statusBegins)) || len(r.buf) < begins+len("200 \r\n") {
 		return 0
 	}
-	r.Status = int(lengthOf(r.buf[len(before) : len(before)+3]))
-	i := len(before) + 3
+	r.Status = int(lengthOf(r.buf[begins : begins+3]))
+	i := begins + 3
 	if r.Status < 200 || r.Status > 599 || r.buf[i] != ' ' {
 		return 0
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // ErrGone says that a process is not there any more.
@@ -68,4 +69,18 @@ func (t Table) Heeds(p Process, sig syscall.Signal) (bool, error) {
 		return false, fmt.Errorf("status of process %d has no SigIgn and SigCgt", p.PID)
 	}
 	return heeds, nil
+}
+
+// Age is for how long a process has been there.
+func (t Table) Age(p Process) (time.Duration, error) {
+	text, err := readSome(filepath.Join(t.root(), "uptime"))
+	if err != nil {
+		return 0, err
+	}
+	up, _, _ := strings.Cut(string(text), " ")
+	seconds, err := strconv.ParseFloat(up, 64)
+	if err != nil {
+		return 0, fmt.Errorf("uptime: %w", err)
+	}
+	return time.Duration(seconds*float64(time.Second)) - time.Duration(p.Start)*time.Second/ticks, nil
 }

@@ -77,12 +77,13 @@ func TestParse(t *testing.T) {
   hash_bytes: unsigned
   connect_timeout: 250
   probe: false
+  failure_replies: OOM, BUSY,LOADING
 `, pool(func(p *Pool) {
 			p.ClientConnections, p.Hash, p.HashTag, p.Distribution = 7, ring.Murmur, "{}", ring.Modula
 			p.Timeout, p.Backlog, p.TCPKeepAlive, p.Preconnect = 400*time.Millisecond, 1024, true, true
 			p.Redis, p.RedisAuth, p.RedisDB, p.ServerConnections = true, "s3cret # no comment", 3, 4
 			p.AutoEjectHosts, p.ServerRetryTimeout, p.ServerFailureLimit = true, 0, 0
-			p.Extras = Extras{FailFast, Whole, true, 250 * time.Millisecond, false}
+			p.Extras = Extras{FailFast, Whole, true, 250 * time.Millisecond, false, []Reply{"OOM", "BUSY", "LOADING"}}
 		})},
 		{"servers", `alpha:
   listen: 127.0.0.1:7000

@@ -47,6 +47,7 @@ var keys = map[string]setter{
 	"hash_bytes":      setHashBytes,
 	"connect_timeout": milliseconds(func(p *Pool) *time.Duration { return &p.ConnectTimeout }),
 	"probe":           boolean(func(p *Pool) *bool { return &p.Probe }),
+	"failure_replies": setFailureReplies,
 }
 
 func numberOf(field func(*Pool) *int) setter {
@@ -97,6 +98,18 @@ func setHashTag(p *Pool, text string) error {
 		return errors.New("not two characters, such as {}")
 	}
 	p.HashTag = text
+	return nil
+}
+
+func setFailureReplies(p *Pool, text string) error {
+	p.FailureReplies = nil
+	for word := range strings.SplitSeq(text, ",") {
+		var r Reply
+		if err := r.UnmarshalText([]byte(strings.TrimSpace(word))); err != nil {
+			return err
+		}
+		p.FailureReplies = append(p.FailureReplies, r)
+	}
 	return nil
 }
 

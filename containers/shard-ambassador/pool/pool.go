@@ -11,6 +11,7 @@
 package pool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,7 @@ type Extras struct {
 	UnsignedBytes  bool          // hash bytes from 0x80 on as twemproxy on ARM does, not as on x86
 	ConnectTimeout time.Duration // to connect to a server; 0: none
 	Probe          bool          // an ejected server must answer a PING before it gets requests again
+	FailureReplies []Reply       // errors that count as failures of the server
 }
 
 // Eject is what happens to the keys of an ejected server.
@@ -75,12 +77,24 @@ const (
 	Whole  MGETErrors = "whole"   // as in twemproxy: one error for all keys
 )
 
+// Reply is an error reply of a server's, by its first word.
+type Reply string
+
+// UnmarshalText takes a word as Redis has them.
+func (r *Reply) UnmarshalText(text []byte) error {
+	if len(text) == 0 || len(bytes.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) > 0 {
+		return errors.New("not the first word of an error, like LOADING")
+	}
+	*r = Reply(text)
+	return nil
+}
+
 // Default is a pool without servers, all of its settings at their defaults.
 func Default() Pool {
 	return Pool{
 		Hash: ring.FNV1ax64, Distribution: ring.Ketama, Backlog: 512,
 		ServerConnections: 1, ServerRetryTimeout: 30 * time.Second, ServerFailureLimit: 2,
-		Extras: Extras{Eject: Rehash, MGETErrors: PerKey, ConnectTimeout: time.Second, Probe: true},
+		Extras: Extras{Eject: Rehash, MGETErrors: PerKey, ConnectTimeout: time.Second, Probe: true, FailureReplies: []Reply{"LOADING"}},
 	}
 }
 

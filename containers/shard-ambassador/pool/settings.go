@@ -34,6 +34,7 @@ type Settings struct {
 	HashBytes          string            `env:"HASH_BYTES" default:"signed" oneof:"signed|unsigned" help:"bytes from 0x80 on are hashed as twemproxy does on x86 (signed), or on ARM"`
 	ConnectTimeout     time.Duration     `env:"CONNECT_TIMEOUT" default:"1s" help:"time to connect to a server; 0: no limit"`
 	Probe              bool              `env:"PROBE" default:"true" help:"an ejected server must answer a PING before it gets requests again"`
+	FailureReplies     []Reply           `env:"FAILURE_REPLIES" default:"LOADING" help:"errors of a server, by their first words, that count as its failures; twemproxy's are OOM,BUSY,LOADING"`
 }
 
 // Pools are the pools of the file, or the one of the variables. It may be
@@ -41,7 +42,7 @@ type Settings struct {
 func (s Settings) Pools() ([]Pool, error) {
 	extras := Extras{
 		Eject: s.Eject, MGETErrors: s.MGETErrors, UnsignedBytes: s.HashBytes == "unsigned",
-		ConnectTimeout: s.ConnectTimeout, Probe: s.Probe,
+		ConnectTimeout: s.ConnectTimeout, Probe: s.Probe, FailureReplies: s.FailureReplies,
 	}
 	switch {
 	case s.PoolFile != "" && len(s.Servers) > 0:

@@ -32,15 +32,16 @@ func TestSettings(t *testing.T) {
 		Distribution: ring.Modula, Timeout: 400 * time.Millisecond, Backlog: 7, TCPKeepAlive: true, Preconnect: true, Redis: true,
 		RedisAuth: "s3cret", RedisDB: 2, ServerConnections: 3, AutoEjectHosts: true, ServerRetryTimeout: time.Second,
 		ServerFailureLimit: 1, Servers: []Server{{Addr{"unix", "/run/b.sock"}, 1, "b"}},
-		Extras: Extras{FailFast, Whole, true, 2 * time.Second, false},
+		Extras: Extras{FailFast, Whole, true, 2 * time.Second, false, []Reply{"OOM", "BUSY"}},
 	}
-	extras := []string{"EJECT", "MGET_ERRORS", "HASH_BYTES", "CONNECT_TIMEOUT", "PROBE"}
+	extras := []string{"EJECT", "MGET_ERRORS", "HASH_BYTES", "CONNECT_TIMEOUT", "PROBE", "FAILURE_REPLIES"}
 	vars := map[string]string{
 		"SERVERS": "/run/b.sock:1 b", "POOL_NAME": "alpha", "LISTEN_ADDR": "/run/a.sock 0600", "HASH": "md5", "HASH_TAG": "{}",
 		"DISTRIBUTION": "modula", "TIMEOUT": "400ms", "CLIENT_CONNECTIONS": "9", "BACKLOG": "7", "TCPKEEPALIVE": "true",
 		"PRECONNECT": "true", "REDIS_AUTH": "s3cret", "REDIS_DB": "2", "SERVER_CONNECTIONS": "3", "AUTO_EJECT_HOSTS": "true",
 		"SERVER_RETRY_TIMEOUT": "1s", "SERVER_FAILURE_LIMIT": "1",
 		"EJECT": "fail_fast", "MGET_ERRORS": "whole", "HASH_BYTES": "unsigned", "CONNECT_TIMEOUT": "2s", "PROBE": "false",
+		"FAILURE_REPLIES": "OOM,BUSY",
 	}
 	fromFile, err := ReadFile(file)
 	if err != nil {

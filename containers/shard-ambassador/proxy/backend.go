@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"syscall"
 	"time"
 
+	"distlab/containers/internal/dial"
 	"distlab/containers/internal/reactor"
 	"distlab/containers/shard-ambassador/resp"
 )
@@ -34,11 +36,11 @@ const (
 // the order of the requests, and that is all that says whose they are: so after
 // an error or a timeout the connection is closed, and never used again.
 type backend struct {
-	shard *shard
-	resp3 bool
-	state state
-	src   *reactor.Source
-	dials int // numbers the attempts: an address that was looked up for an older one is of no use
+	shard   *shard
+	resp3   bool
+	state   state
+	src     *reactor.Source
+	attempt dial.Attempt
 
 	out     queue   // requests
 	hello   []byte  // of the handshake
@@ -53,6 +55,7 @@ type backend struct {
 
 	upload  *upload // a large request is under way, and has this connection for itself
 	private bool    // it has been sent: close after the reply
+	own     bool    // it is none of the shard's, and has taken a descriptor of those for clients
 
 	stall    *client // that the shard's replies wait for
 	readable bool    // the socket may have more
@@ -66,6 +69,7 @@ type backend struct {
 
 func newBackend(s *shard, resp3 bool) *backend {
 	b := &backend{shard: s, resp3: resp3}
+	b.attempt = dial.Attempt{Loop: b.w().loop, Names: b.w().srv.names, Done: b.dialed}
 	b.timer.Fire = b.timeout
 	b.stallEnd.Fire = b.unstall
 	return b
@@ -73,18 +77,16 @@ func newBackend(s *shard, resp3 bool) *backend {
 
 func (b *backend) w() *worker { return b.shard.pool.w }
 
+// proto is which of shard.conns the connection is one of, or would be.
+func (b *backend) proto() int {
+	if b.resp3 {
+		return 1
+	}
+	return 0
+}
+
 // Ready is called by the loop.
 func (b *backend) Ready(ev reactor.Event) {
-	if b.state == connecting {
-		if ev&(reactor.Writable|reactor.Hangup) == 0 {
-			return
-		}
-		if err := b.src.Error(); err != nil {
-			b.fail(ErrConnect, reason(err))
-			return
-		}
-		b.shake()
-	}
 	if ev&reactor.Hangup != 0 {
 		b.hup = true
 	}
@@ -202,7 +204,7 @@ func (b *backend) replies(data []byte) {
 		n, done, err := b.scan.Scan(data)
 		push := b.scan.Kind == '>'
 		if err != nil || b.pending.len() == 0 && !push && n > 0 {
-			b.fail(ErrProtocol, "a reply that nobody asked for, or none at all")
+			b.fail(ErrProtocol, unasked(data[:n], err))
 			return
 		}
 		piece := data[:n]
@@ -241,21 +243,24 @@ func (b *backend) replies(data []byte) {
 	b.bad = false
 }
 
-// kindOf is what the loss of a connection is counted as.
-func kindOf(err error) ErrorKind {
-	if errors.Is(err, io.EOF) {
-		return ErrClosed
+// unasked is what is wrong with a reply that nobody asked for. An error has a reason of its own: Redis says so when
+// it has too many clients, or is protected.
+func unasked(reply []byte, err error) string {
+	if line, _, _ := bytes.Cut(reply, []byte("\r\n")); err == nil && len(line) > 1 && line[0] == '-' {
+		return printable(line[1:])
 	}
-	return ErrBroken
+	return "a reply that nobody asked for, or none at all"
 }
 
 // reason is an error as people know it.
 func reason(err error) string {
-	var errno syscall.Errno
-	switch {
-	case errors.Is(err, io.EOF):
+	if errors.Is(err, io.EOF) {
 		return "closed the connection"
-	case errors.As(err, &errno):
+	}
+	if several, ok := errors.AsType[*dial.Error](err); ok {
+		return several.Reason()
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
 	}
 	return err.Error()

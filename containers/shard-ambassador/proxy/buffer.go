@@ -55,6 +55,82 @@ func (p *buffers) grow(b []byte, more int) []byte {
 	return bigger
 }
 
+// chunk is how much of a long stream of replies is one buffer: a longer one would be copied each time it grows, and take
+// twice its length meanwhile.
+const chunk = 128 << 10
+
+// chunks is a queue of any length. What is short has one buffer, and allocates nothing else.
+type chunks struct {
+	first []byte
+	sent  int // of first
+	more  [][]byte
+	size  int // bytes in all
+}
+
+func (q *chunks) len() int { return q.size }
+
+func (q *chunks) add(p *buffers, b []byte) {
+	q.size += len(b)
+	last := &q.first
+	if n := len(q.more); n > 0 {
+		last = &q.more[n-1]
+	}
+	if len(*last)+len(b) <= chunk {
+		*last = append(p.grow(*last, len(b)), b...)
+		return
+	}
+	n := min(len(b), cap(*last)-len(*last))
+	*last = append(*last, b[:n]...)
+	for b = b[n:]; len(b) > 0; b = b[n:] {
+		n = min(len(b), chunk)
+		q.more = append(q.more, append(p.get(chunk), b[:n]...))
+	}
+}
+
+// take moves all that another has to the end of this one.
+func (q *chunks) take(p *buffers, from *chunks) {
+	if len(from.more) == 0 {
+		q.add(p, from.first[from.sent:])
+		from.release(p)
+		return
+	}
+	q.add(p, from.first[from.sent:])
+	p.put(from.first)
+	q.more = append(q.more, from.more...)
+	q.size += from.size - (len(from.first) - from.sent)
+	*from = chunks{}
+}
+
+// write writes what there is room for.
+func (q *chunks) write(p *buffers, to interface{ Write([]byte) (int, error) }) (n int, err error) {
+	for q.size > 0 && err == nil {
+		var k int
+		k, err = to.Write(q.first[q.sent:])
+		n += k
+		q.sent += k
+		q.size -= k
+		if q.sent < len(q.first) {
+			break
+		}
+		p.put(q.first)
+		q.first, q.sent = nil, 0
+		if len(q.more) > 0 {
+			q.first = q.more[0]
+			q.more[0] = nil
+			q.more = q.more[1:]
+		}
+	}
+	return n, err
+}
+
+func (q *chunks) release(p *buffers) {
+	p.put(q.first)
+	for _, b := range q.more {
+		p.put(b)
+	}
+	*q = chunks{}
+}
+
 // queue is bytes that wait to be written: they are added at the end and leave at the front.
 type queue struct {
 	buf  []byte

@@ -26,9 +26,13 @@ type client struct {
 
 	in     []byte       // received and not yet parsed
 	parser *resp.Parser // of the request that in begins with, if that is not complete
-	out    queue        // replies
+	out    chunks       // replies
 	slots  slots
 	held   int // bytes of replies in slots
+
+	kept     int           // bytes in out and slots, as the worker's sum has them
+	taken    int           // bytes, since progress
+	progress time.Duration // when the client last took as much as is progress
 
 	resp3    bool
 	authed   bool
@@ -38,15 +42,15 @@ type client struct {
 	blocked  bool // the socket takes no more
 	closing  bool // close when all replies are out; nothing more is read
 	closed   bool
-	heard    bool     // draining, and all that was sent before has been read: the rest is not
-	dirty    bool     // in worker.dirty
-	resuming bool     // in worker.resumed
-	parked   bool     // was stuck when there was something to do
-	waiting  *backend // has too many requests queued
-	stalled  *backend // does not read while this client does not
-	patience bool     // has been waited for: the next time its replies are kept
-	fence    bool     // a request waits until all before it have been answered
-	upload   *upload  // a large request under way
+	heard    bool       // draining, and all that was sent before has been read: the rest is not
+	dirty    bool       // in worker.dirty
+	resuming bool       // in worker.resumed
+	parked   bool       // was stuck when there was something to do
+	waiting  *backend   // has too many requests queued
+	stalled  []*backend // do not read while this client does not
+	patience bool       // has been waited for: the next time its replies are kept
+	fence    bool       // a request waits until all before it have been answered
+	upload   *upload    // a large request under way
 	linger   reactor.Timer
 }
 
@@ -179,7 +183,7 @@ func (c *client) parsed() {
 	if c.parser == nil || len(c.in) == 0 || c.stuck() {
 		return
 	}
-	if need := max(c.parser.Need(), len(c.in)); need > streamFrom {
+	if need := max(c.parser.Need(), len(c.in)) + c.parser.Kept(); need > streamFrom {
 		c.large(need)
 	}
 }
@@ -205,7 +209,12 @@ func (c *client) parse(b []byte) (used int) {
 			p = w.parser
 			p.Reset()
 		}
+		p.Before = !c.authed
 		n, err := p.Parse(b[used:])
+		if f, ok := err.(resp.Foreign); ok {
+			c.foreign(f)
+			return len(b)
+		}
 		if err != nil {
 			c.reply("-ERR " + err.Error() + "\r\n")
 			c.shut()
@@ -239,6 +248,14 @@ func (c *client) parse(b []byte) (used int) {
 	return used
 }
 
+// foreign ends the connection of who does not speak RESP: what comes next was not meant for a Redis, and may have been
+// written by a third party. No reply, as in Redis: it would not be understood.
+func (c *client) foreign(what resp.Foreign) {
+	c.pool.stats.Foreign++
+	c.w.srv.rarely.warn(c.w.srv.log(), "client ended", "pool", c.pool.cfg.Name, "reason", what.Error(), "client", peer(c.src.FD))
+	c.shut()
+}
+
 // reply answers the client's next request with what is known already.
 func (c *client) reply(text string) { c.replyBytes([]byte(text)) }
 
@@ -249,7 +266,7 @@ func (c *client) replyBytes(text []byte) {
 	} else {
 		s, _ := c.slots.push(c.w)
 		s.done = true
-		s.buf = append(c.w.get(len(text)), text...)
+		s.buf.add(&c.w.buffers, text)
 		c.held += len(text)
 	}
 	c.markDirty()
@@ -260,23 +277,36 @@ func (c *client) deliver(seq uint32, part int32, piece []byte, done bool) {
 	s := c.slots.at(seq)
 	switch {
 	case part >= 0:
-		c.held += s.split.deliver(c.w, part, piece, done)
+		if sp := s.split; !sp.lost && c.tooMuch(splitCost*len(piece)) {
+			c.held -= splitCost * sp.held()
+			sp.lose(c.w)
+		}
+		c.held += splitCost * s.split.deliver(c.w, part, piece, done)
 		if done && s.split.left == 0 {
-			c.held -= s.split.held()
-			s.buf = s.split.merge(c.w)
-			c.held += len(s.buf)
+			c.held -= splitCost * s.split.held()
+			s.split.merge(c.w, &s.buf)
+			c.held += s.buf.len()
 			s.split, s.done = nil, true
 		}
-	case seq == c.slots.head:
+	case !s.lost && seq == c.slots.head:
 		c.out.add(&c.w.buffers, piece)
 		s.begun, s.done = true, done
 	default:
-		if s.buf == nil {
-			s.buf = c.w.get(len(piece))
+		if !s.lost && c.tooMuch(len(piece)) {
+			c.held -= s.buf.len()
+			s.buf.release(&c.w.buffers)
+			s.lost = true
 		}
-		s.buf = append(c.w.grow(s.buf, len(piece)), piece...)
-		c.held += len(piece)
 		s.done = done
+		switch {
+		case !s.lost:
+		case done:
+			piece = []byte(errNotToKeep)
+		default:
+			piece = nil
+		}
+		s.buf.add(&c.w.buffers, piece)
+		c.held += len(piece)
 	}
 	if seq == c.slots.head {
 		c.emit()
@@ -288,11 +318,10 @@ func (c *client) deliver(seq uint32, part int32, piece []byte, done bool) {
 func (c *client) emit() {
 	for c.slots.len() > 0 {
 		s := c.slots.at(c.slots.head)
-		if len(s.buf) > 0 {
-			c.held -= len(s.buf)
-			c.out.add(&c.w.buffers, s.buf)
-			c.w.put(s.buf)
-			s.buf, s.begun = nil, true
+		if n := s.buf.len(); n > 0 {
+			c.held -= n
+			c.out.take(&c.w.buffers, &s.buf)
+			s.begun = true
 		}
 		if !s.done {
 			return
@@ -314,15 +343,15 @@ func (c *client) flush() {
 		return
 	}
 	if c.out.len() > 0 && !c.blocked {
-		n, err := c.src.Write(c.out.buf[c.out.sent:])
-		c.out.drop(&c.w.buffers, n)
+		n, err := c.out.write(&c.w.buffers, c.src)
+		c.took(n)
 		if err != nil && err != reactor.ErrAgain {
 			c.close()
 			return
 		}
 		c.blocked = err != nil
 	}
-	c.limit()
+	c.relieve()
 	c.unstick()
 	c.finish()
 }

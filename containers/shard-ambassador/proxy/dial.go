@@ -1,97 +1,51 @@
 package proxy
 
 import (
-	"context"
-	"net"
-	"net/netip"
+	"log/slog"
 	"strconv"
 	"strings"
-	"time"
 
+	"distlab/containers/internal/dial"
 	"distlab/containers/internal/reactor"
 	"distlab/containers/shard-ambassador/resp"
 )
 
-// connect begins to connect. It is false if it may not yet, or cannot; that is
-// counted.
+// connect begins to connect. It is false if it may not yet; that is counted.
 func (b *backend) connect() bool {
 	s, w := b.shard, b.w()
-	if w.loop.Now() < s.dialAt {
-		s.stats.Errors[ErrConnect]++
+	if w.loop.Now() < s.dialAt[b.proto()] {
+		s.stats.Errors[s.failedAs[b.proto()]]++ // the same again, without trying
 		return false
 	}
 	b.state = connecting
-	b.dials++
 	cfg := &s.pool.cfg
 	if d := cfg.ConnectTimeout; d > 0 {
 		w.loop.Arm(&b.timer, d)
 	} else if cfg.Timeout > 0 {
 		w.loop.Arm(&b.timer, cfg.Timeout)
 	}
-	addr := s.server.Addr
-	if addr.Network == "unix" {
-		b.dialed(reactor.DialUnix(addr.Address))
-		return b.state != idle
-	}
-	if to, err := netip.ParseAddrPort(addr.Address); err == nil {
-		b.dialed(reactor.DialTCP(to))
-		return b.state != idle
-	}
-	dial := b.dials
-	go func() {
-		to, err := lookup(addr.Address)
-		w.loop.Post(func() {
-			if b.state != connecting || b.dials != dial {
-				return
-			}
-			if err != nil {
-				b.fail(ErrConnect, err.Error())
-				return
-			}
-			b.dialed(reactor.DialTCP(to))
-		})
-	}()
+	b.attempt.Start(s.server.Addr.Network, s.server.Addr.Address)
 	return true
 }
 
-// lookup finds an address, IPv4 first.
-func lookup(address string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	best := ips[0]
-	for _, ip := range ips {
-		if ip.Unmap().Is4() {
-			best = ip
-			break
+// dialed is the end of the attempt.
+func (b *backend) dialed(fd int, err error) {
+	if err == nil {
+		reactor.NoDelay(fd)
+		if b.shard.pool.cfg.TCPKeepAlive {
+			reactor.KeepAlive(fd, keepAlive)
+		}
+		if b.src, err = b.w().loop.Register(fd, b); err != nil {
+			reactor.CloseFD(fd)
 		}
 	}
-	return netip.AddrPortFrom(best, uint16(number)), nil
-}
-
-func (b *backend) dialed(fd int, err error) {
-	if err != nil {
+	switch {
+	case err == nil:
+		b.shake()
+	case dial.Local(err):
+		b.fail(ErrLocal, reason(err))
+	default:
 		b.fail(ErrConnect, reason(err))
-		return
-	}
-	reactor.NoDelay(fd)
-	if b.shard.pool.cfg.TCPKeepAlive {
-		reactor.KeepAlive(fd, keepAlive)
-	}
-	if b.src, err = b.w().loop.Register(fd, b); err != nil {
-		reactor.CloseFD(fd)
-		b.fail(ErrConnect, err.Error())
 	}
 }
 
@@ -133,9 +87,11 @@ func (b *backend) isReady() {
 	b.state = ready
 	if b.shard.down {
 		b.shard.down = false
-		b.w().srv.log().Info("shard connected", "pool", b.shard.pool.cfg.Name, "shard", b.shard.server.Name, "address", b.shard.server.Addr.String())
+		b.shard.rarely.say(b.w().srv.log(), slog.LevelInfo, "shard connected", "pool", b.shard.pool.cfg.Name,
+			"shard", b.shard.server.Name, "address", b.shard.server.Addr.String())
 	}
-	b.shard.backoff, b.shard.dialAt = 0, 0
+	b.shard.backoff[b.proto()], b.shard.dialAt[b.proto()] = 0, 0
+	b.shard.resp2Only = false // it may have been replaced by a newer one
 	b.w().loop.Disarm(&b.timer)
 	if b.probe {
 		b.probe = false
@@ -157,7 +113,12 @@ func (b *backend) shaken(data []byte) (n int, ok bool) {
 			return n, false
 		case b.scan.Kind == '-':
 			text, _, _ := strings.Cut(string(data[n:n+k]), "\r\n")
-			b.fail(ErrConnect, "login: "+strings.Trim(text, "-\r"))
+			kind := ErrConnect
+			if b.resp3 && refusesRESP3(data[n:n+k]) {
+				kind = ErrClient
+				b.shard.resp2Only = true
+			}
+			b.fail(kind, "login: "+strings.Trim(text, "-\r"))
 			return n, false
 		case done:
 			b.shakes--

@@ -1,24 +1,6 @@
 package proxy
 
-import (
-	"bytes"
-	"time"
-)
-
-// judge looks at an error reply: some say that the shard cannot do its work.
-// They count as failures, as in twemproxy; the client gets them as they are.
-func (b *backend) judge(piece []byte) {
-	for _, prefix := range [...]string{"-OOM ", "-BUSY ", "-LOADING "} {
-		if bytes.HasPrefix(piece, []byte(prefix)) {
-			b.bad = true
-			b.shard.stats.Errors[ErrReply]++
-			line, _, _ := bytes.Cut(piece[1:], []byte("\r\n"))
-			b.shard.lastErr = string(bytes.TrimRight(line, "\r"))
-			b.shard.failed()
-			return
-		}
-	}
-}
+import "time"
 
 // watch arms the timer for the first pending request. It is not moved for each
 // reply: when it fires it looks whether anything is late.
@@ -54,6 +36,9 @@ func (b *backend) timeout() {
 	if b.stall != nil || b.upload != nil && b.out.len() == 0 {
 		b.progress = int64(b.w().loop.Now()) // it is the client who is waited for
 	}
+	if b.stall != nil {
+		b.expire()
+	}
 	if b.due() > b.w().loop.Now() {
 		b.watch()
 		return
@@ -67,6 +52,9 @@ func (b *backend) fail(kind ErrorKind, why string) {
 	s := b.shard
 	waited := b.pending.len() > 0
 	fresh := b.state != ready
+	if !fresh && (b.upload != nil || b.private) {
+		kind = ErrClient // of one client alone, and maybe of its request: others will tell if it is the shard
+	}
 	probe := b.probe
 	b.probe = false
 	b.drop()
@@ -80,16 +68,22 @@ func (b *backend) fail(kind ErrorKind, why string) {
 	}
 	s.stats.Errors[kind]++
 	if fresh {
-		s.delay()
+		s.delay(b.proto())
+		s.failedAs[b.proto()] = kind
 	}
-	log := s.pool.w.srv.log()
-	if !s.down {
+	srv := s.pool.w.srv
+	switch {
+	case kind == ErrLocal:
+		srv.rarely.warn(srv.log(), "no connection can be made here", "pool", s.pool.cfg.Name, "shard", s.server.Name, "error", why)
+	case kind.blamed() && !s.down:
 		s.down = true
-		log.Warn("shard failed", "pool", s.pool.cfg.Name, "shard", s.server.Name, "address", s.server.Addr.String(), "error", why)
+		s.rarely.warn(srv.log(), "shard failed", "pool", s.pool.cfg.Name, "shard", s.server.Name,
+			"address", s.server.Addr.String(), "error", why)
 	}
-	if probe {
+	switch {
+	case probe:
 		s.probed(false)
-	} else {
+	case kind.blamed():
 		s.failed()
 	}
 	text := []byte(s.errText(why))
@@ -110,17 +104,20 @@ func (b *backend) fail(kind ErrorKind, why string) {
 // drop gives up the connection itself. What is pending is the caller's.
 func (b *backend) drop() {
 	w := b.w()
+	b.attempt.Stop()
 	if b.src != nil {
 		b.src.Close()
 		b.src = nil
 	}
 	w.loop.Disarm(&b.timer)
 	w.loop.Disarm(&b.stallEnd)
-	if c := b.stall; c != nil {
-		b.stall, c.stalled = nil, nil
-	}
+	b.unbind()
 	if b.state >= shaking {
 		b.shard.stats.Connections--
+	}
+	if b.own {
+		b.own = false
+		w.srv.release()
 	}
 	b.state = idle
 	b.out.release(&w.buffers)
@@ -145,51 +142,11 @@ func (c *client) failed(seq uint32, part int32, text []byte) {
 			c.close()
 			return
 		}
-		c.held -= len(s.buf)
-		c.w.put(s.buf)
-		s.buf = nil
+		c.held -= s.buf.len()
+		s.buf.release(&c.w.buffers)
+		s.lost = false
 	} else {
-		c.held -= s.split.forget(part)
+		c.held -= splitCost * s.split.forget(part)
 	}
 	c.deliver(seq, part, text, true)
-}
-
-// limit is what happens to a client that does not read its replies: first its shard waits for it,
-// a short while; then they are kept for it, up to CLIENT_BUFFER; then it is cut off.
-func (c *client) limit() {
-	size := c.out.len() + c.held
-	if b := c.stalled; b != nil && size <= softReplies/2 {
-		c.stalled = nil
-		b.unstall()
-	}
-	if size <= softReplies/2 {
-		c.patience = false
-	}
-	if size > c.w.srv.clientBuffer() {
-		c.pool.stats.SlowClients++
-		c.w.srv.log().Warn("client cut off", "pool", c.pool.cfg.Name, "reason", "it does not read its replies", "bytes", size)
-		c.close()
-	}
-}
-
-// hold stops reading from the shard when a client that just got a piece of a
-// large reply does not read it.
-func (b *backend) hold(c *client) {
-	if c.blocked && !c.patience && b.stall == nil && c.stalled == nil && c.out.len()+c.held > softReplies {
-		b.stall, c.stalled = c, b
-		c.patience = true
-		b.w().loop.Arm(&b.stallEnd, stallLimit)
-	}
-}
-
-// unstall reads on.
-func (b *backend) unstall() {
-	if c := b.stall; c != nil {
-		b.stall, c.stalled = nil, nil
-	}
-	b.w().loop.Disarm(&b.stallEnd)
-	b.progress = int64(b.w().loop.Now())
-	if b.src != nil && b.readable {
-		b.src.Again()
-	}
 }

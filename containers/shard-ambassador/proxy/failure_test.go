@@ -236,7 +236,9 @@ func TestAllDown(t *testing.T) {
 
 // A success between failures makes them begin again.
 func TestFailuresInARow(t *testing.T) {
-	r := newRig(t, 1, func(p *pool.Pool, _ *Server) { p.AutoEjectHosts, p.ServerFailureLimit = true, 2 })
+	r := newRig(t, 1, func(p *pool.Pool, _ *Server) {
+		p.AutoEjectHosts, p.ServerFailureLimit, p.FailureReplies = true, 2, []pool.Reply{"OOM", "BUSY", "LOADING"}
+	})
 	c := r.dial()
 	for range 5 {
 		r.shards[0].refuse.Store("BUSY Redis is busy running a script")
@@ -288,7 +290,7 @@ func TestClientLeaves(t *testing.T) {
 	r := newRig(t, 1, nil)
 	r.shards[0].pause()
 	for i := range 20 {
-		c := dial(t, "tcp", r.addr)
+		c := connect(t, "tcp", r.addr)
 		c.send(fmt.Sprint("GET echo:gone", i), fmt.Sprint("MGET echo:gone", i, " x"))
 		eventually(t, "taken", func() bool { return r.shard(0).InFlight >= 2*i+2 })
 		c.Close()

@@ -33,6 +33,7 @@ type fake struct {
 	garbage  atomic.Int32 // that many replies are garbage
 	refuse   atomic.Value // string: an error reply to everything
 	delay    atomic.Int64
+	old      atomic.Bool // it is a Redis of before version 6
 	logins   atomic.Int64
 	requests atomic.Int64
 }
@@ -166,6 +167,8 @@ func (s *session) answer(args []string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch name := strings.ToUpper(args[0]); {
+	case name == "HELLO" && f.old.Load():
+		return "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n"
 	case name == "HELLO":
 		f.logins.Add(1)
 		s.resp3 = args[1] == "3"
@@ -199,6 +202,8 @@ func (s *session) answer(args []string) string {
 	case name == "SET":
 		f.data[args[1]] = args[2]
 		return "+OK\r\n"
+	case name == "RPUSH":
+		return fmt.Sprintf(":%d\r\n", len(args)-2)
 	case name == "STRLEN":
 		return fmt.Sprintf(":%d\r\n", len(f.data[args[1]]))
 	case name == "MSET":

@@ -98,10 +98,10 @@ type conn struct {
 
 func (r *rig) dial() *conn {
 	r.t.Helper()
-	return dial(r.t, "tcp", r.addr)
+	return connect(r.t, "tcp", r.addr)
 }
 
-func dial(t testing.TB, network, addr string) *conn {
+func connect(t testing.TB, network, addr string) *conn {
 	t.Helper()
 	c, err := net.Dial(network, addr)
 	if err != nil {

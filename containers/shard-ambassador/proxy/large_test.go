@@ -78,7 +78,7 @@ func TestLargeRequestFails(t *testing.T) {
 	}
 	c.closed()
 	// Half of it, and then the end: the shard has not got it.
-	c = dial(t, "tcp", r.addr)
+	c = connect(t, "tcp", r.addr)
 	fmt.Fprintf(c, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s", len(good), good, len(value)+1, value)
 	c.Close()
 	c = r.dial()
@@ -90,7 +90,7 @@ func TestLargeRequestFails(t *testing.T) {
 // A client that does not read holds others up for a moment at most; what it
 // leaves unread is bounded.
 func TestSlowReader(t *testing.T) {
-	r := newRig(t, 1, func(_ *pool.Pool, s *Server) { s.ClientBuffer = 8 << 20 })
+	r := newRig(t, 1, func(_ *pool.Pool, s *Server) { s.ClientBuffer, s.ClientTimeout = 8<<20, 500*time.Millisecond })
 	fast := r.dial()
 	go fast.Write(resp.AppendCommand(nil, "SET", "key", noise(3<<20)))
 	if got := fast.reply(); got != "OK" {
@@ -164,7 +164,7 @@ func TestQueueIsBounded(t *testing.T) {
 	results := make(chan string, clients)
 	for range clients {
 		go func() {
-			c := dial(t, "tcp", r.addr)
+			c := connect(t, "tcp", r.addr)
 			var b []byte
 			for range 10 {
 				b = resp.AppendCommand(b, "SET", "key", value)

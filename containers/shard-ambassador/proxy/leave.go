@@ -62,14 +62,12 @@ func (c *client) close() {
 	}
 	c.closed = true
 	c.src.Close()
+	c.w.srv.release()
 	c.w.loop.Disarm(&c.linger)
 	delete(c.w.clients, c)
 	c.pool.clients--
 	c.pool.total.Add(-1)
-	if b := c.stalled; b != nil {
-		c.stalled = nil
-		b.unstall()
-	}
+	c.unstall()
 	if c.upload != nil {
 		c.upload.leave()
 	}
@@ -81,9 +79,11 @@ func (c *client) close() {
 		c.parser = nil
 	}
 	c.out.release(&w.buffers)
+	w.kept -= c.kept
+	c.kept = 0
 	for ; c.slots.len() > 0; c.slots.pop(w) {
 		s := c.slots.at(c.slots.head)
-		w.put(s.buf)
+		s.buf.release(&w.buffers)
 		if s.split != nil {
 			s.split.release(w)
 		}

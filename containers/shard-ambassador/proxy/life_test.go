@@ -19,7 +19,7 @@ func TestReload(t *testing.T) {
 	stop, asked := make(chan struct{}), make(chan string)
 	go func() {
 		defer close(asked)
-		c := dial(t, "tcp", r.addr)
+		c := connect(t, "tcp", r.addr)
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -119,7 +119,7 @@ func TestReloadOfAddresses(t *testing.T) {
 	if len(list) != 2 || list[1].Addr == r.addr {
 		t.Fatalf("%+v", list)
 	}
-	c := dial(t, "tcp", list[1].Addr)
+	c := connect(t, "tcp", list[1].Addr)
 	if got := c.ask("GET echo:1"); got != "echo:1" {
 		t.Errorf("got %q", got)
 	}

@@ -97,7 +97,7 @@ func (l *listener) accept() {
 		}
 		if err != nil {
 			if !l.pause.Armed() {
-				l.srv.log().Warn("accept failed", "pool", l.pool, "error", err)
+				l.srv.rarely.warn(l.srv.log(), "accept failed", "pool", l.pool, "error", err)
 				first.loop.Arm(&l.pause, acceptPause)
 			}
 			return
@@ -142,6 +142,10 @@ func (w *worker) adopt(fd int, name string) {
 		reactor.CloseFD(fd)
 		return
 	}
+	if !w.srv.take() {
+		w.turnAway(fd, p)
+		return
+	}
 	p.stats.Accepted++
 	reactor.NoDelay(fd)
 	reactor.KeepAlive(fd, keepAlive) // a client that has vanished would stay for ever
@@ -149,6 +153,7 @@ func (w *worker) adopt(fd int, name string) {
 	var err error
 	if c.src, err = w.loop.Register(fd, c); err != nil {
 		reactor.CloseFD(fd)
+		w.srv.release()
 		return
 	}
 	w.clients[c] = struct{}{}

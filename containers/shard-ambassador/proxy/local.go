@@ -15,6 +15,8 @@ const (
 	serverVersion = "8.0.0"
 )
 
+const wrongPass = "WRONGPASS invalid username-password pair or user is disabled."
+
 // local answers what is about the client's connection, and not about keys.
 func (c *client) local(name string, req []byte, args []resp.Arg) {
 	arg := func(i int) []byte { return req[args[i].Data:args[i].End] }
@@ -68,6 +70,10 @@ func (c *client) auth(args []resp.Arg, arg func(int) []byte) {
 	switch {
 	case len(args) > 3:
 		c.refuse("ERR syntax error")
+	case c.pool.cfg.RedisAuth == "" && len(args) == 3 && string(arg(1)) == "default":
+		c.reply("+OK\r\n") // as in Redis: the user needs no password, and so has any
+	case c.pool.cfg.RedisAuth == "" && len(args) == 3:
+		c.refuse(wrongPass)
 	case c.pool.cfg.RedisAuth == "":
 		c.refuse("ERR Client sent AUTH, but no password is set")
 	case len(args) == 3 && string(arg(1)) != "default" || !c.password(arg(len(args)-1)):
@@ -96,15 +102,23 @@ func (c *client) hello(args []resp.Arg, arg func(int) []byte) {
 		case "3":
 			resp3 = true
 		default:
-			c.refuse("NOPROTO unsupported protocol version")
+			if _, ok := resp.Integer(arg(1)); !ok {
+				c.refuse("ERR Protocol version is not an integer or out of range")
+			} else {
+				c.refuse("NOPROTO unsupported protocol version")
+			}
+			return
+		}
+		if old := c.pool.resp2Only(); resp3 && old != nil {
+			c.refuse("NOPROTO unsupported protocol version: shard " + strconv.Quote(old.server.Name) + " speaks RESP2 alone")
 			return
 		}
 	}
 	for i := 2; i < len(args); i++ {
 		switch {
 		case resp.Is(arg(i), "auth") && i+2 < len(args):
-			if c.pool.cfg.RedisAuth != "" && (string(arg(i+1)) != "default" || !c.password(arg(i+2))) {
-				c.refuse("WRONGPASS invalid username-password pair or user is disabled.")
+			if string(arg(i+1)) != "default" || c.pool.cfg.RedisAuth != "" && !c.password(arg(i+2)) {
+				c.refuse(wrongPass)
 				return
 			}
 			authed = true

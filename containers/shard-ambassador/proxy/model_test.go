@@ -121,7 +121,7 @@ func (m *model) run(stop <-chan struct{}) {
 			return
 		default:
 		}
-		c := dial(m.t, "tcp", m.r.addr)
+		c := connect(m.t, "tcp", m.r.addr)
 		if m.random.IntN(2) == 0 {
 			c.send("HELLO 3")
 			if got := c.reply(); !strings.HasPrefix(got, "%[server") {

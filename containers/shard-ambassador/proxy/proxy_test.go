@@ -141,7 +141,7 @@ func TestProtocolErrors(t *testing.T) {
 		{"*x\r\n", "invalid multibulk length"},
 		{"*+1\r\n$4\r\nPING\r\n", "invalid multibulk length"},
 		{"*01\r\n$4\r\nPING\r\n", "invalid multibulk length"},
-		{"*1048577\r\n", "invalid multibulk length"},
+		{"*2147483648\r\n", "invalid multibulk length"},
 		{"*99999999999999999999\r\n", "invalid multibulk length"},
 		{"*1 \r\n", "invalid multibulk length"},
 		{"*1\n$4\r\nPING\r\n", "invalid multibulk length"},
@@ -150,8 +150,6 @@ func TestProtocolErrors(t *testing.T) {
 		{"*1\r\n$+4\r\nPING\r\n", "invalid bulk length"},
 		{"*1\r\n$04\r\nPING\r\n", "invalid bulk length"},
 		{"*1\r\n$536870913\r\n", "invalid bulk length"},
-		{"*1\r\n$3\r\nPING\r\n", "expected a line end after a bulk"},
-		{"*2\r\n$3\r\nGET\r\n$5\r\nechoXXX\r\n", "expected a line end after a bulk"},
 		{"PING \"x\r\n", "unbalanced quotes in request"},
 		{strings.Repeat("x", resp.MaxInline+2), "too big inline request"},
 	} {
@@ -252,7 +250,7 @@ func TestPipeline(t *testing.T) {
 // What a client has sent before its end is answered before ours.
 func TestHalfClose(t *testing.T) {
 	r := newRig(t, 3, nil)
-	c := dial(t, "tcp", r.addr)
+	c := connect(t, "tcp", r.addr)
 	c.send("GET echo:1", "GET echo:2", "MGET echo:3 echo:4")
 	type halfCloser interface{ CloseWrite() error }
 	c.Conn.(halfCloser).CloseWrite()
@@ -289,7 +287,7 @@ func TestUnixSocket(t *testing.T) {
 	r := newRig(t, 1, func(p *pool.Pool, _ *Server) {
 		p.Listen = pool.Listen{Addr: pool.Addr{Network: "unix", Address: path}, Mode: 0o600}
 	})
-	c := dial(t, "unix", path)
+	c := connect(t, "unix", path)
 	if got := c.ask("GET echo:1"); got != "echo:1" {
 		t.Errorf("got %q, from %s", got, r.addr)
 	}

@@ -13,6 +13,9 @@ func (c *client) handle(req []byte, args []resp.Arg) {
 	cmd := resp.Lookup(name)
 	c.pool.stats.Requests++
 	switch {
+	case cmd == nil && resp.IsForeign(name):
+		c.foreign("HTTP")
+		return
 	case !c.authed && (cmd == nil || cmd.Name != "auth" && cmd.Name != "hello" && cmd.Name != "quit"):
 		c.reply("-NOAUTH Authentication required.\r\n")
 		return

@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"distlab/containers/internal/dial"
 	"distlab/containers/internal/lastcall"
 	"distlab/containers/shard-ambassador/pool"
 	"distlab/containers/shard-ambassador/ring"
@@ -41,23 +42,34 @@ import (
 // client's always, a server's with tcpkeepalive.
 const keepAlive = time.Minute
 
+// staleNames is how long a server's addresses stand in while nobody can be asked for them.
+const staleNames = time.Hour
+
 // Defaults of a Server.
 const (
-	DefaultClientBuffer = 64 << 20
-	DefaultMaxRequest   = 64 << 20
+	DefaultClientBuffer  = 64 << 20
+	DefaultMaxRequest    = 64 << 20
+	DefaultClientTimeout = 10 * time.Second
 )
 
 // Server serves pools. Its fields are set before Start.
 type Server struct {
 	Log          *slog.Logger // nil: slog's default
 	Threads      int          // event loops; 0: one
-	ClientBuffer int          // bytes of replies kept for a client that does not read them; 0: DefaultClientBuffer
+	ClientBuffer int          // bytes of replies kept for clients that do not read them, in all; 0: DefaultClientBuffer
 	MaxRequest   int          // bytes of a request that is not only passed on; 0: DefaultMaxRequest
 
-	workers []*worker
-	ended   chan error // one for each loop
-	broken  chan error
-	nextID  atomic.Int64
+	ClientTimeout time.Duration // for a client to take leastTaken when no more may be kept; 0: DefaultClientTimeout
+	ResolvePeriod time.Duration // how long a server's addresses are taken without asking again; see dial.Names
+
+	names       *dial.Names
+	descriptors atomic.Int64 // that clients may take in all
+	taken       atomic.Int64 // of them
+	rarely      rarely
+	workers     []*worker
+	ended       chan error // one for each loop
+	broken      chan error
+	nextID      atomic.Int64
 
 	mu        sync.Mutex // guards the following
 	running   int        // loops
@@ -94,6 +106,7 @@ func orDefault(n, d int) int {
 // It is called once.
 func (s *Server) Start(pools []pool.Pool) error {
 	s.listeners, s.configs = map[string]*listener{}, map[string]pool.Pool{}
+	s.names = &dial.Names{Keep: s.ResolvePeriod, Stale: staleNames}
 	for range max(1, s.Threads) {
 		w, err := newWorker(s)
 		if err != nil {
@@ -165,6 +178,9 @@ func (s *Server) apply(pools []pool.Pool) error {
 		rings[i] = r
 	}
 	// Everything that can fail comes first.
+	if err := s.reserve(pools); err != nil {
+		return err
+	}
 	fresh := map[string]*listener{}
 	for _, p := range pools {
 		if old := s.listeners[p.Name]; old != nil && old.same(p) {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -36,15 +37,18 @@ type shard struct {
 	server pool.Server
 	conns  [2][]*backend // for clients of RESP2, and of RESP3
 
-	failures int // in a row
-	ejected  bool
-	down     bool // the last connection failed: said once in the log
-	gone     bool // not in the pool any more: a reload took it out
-	backoff  time.Duration
-	dialAt   time.Duration // not before
-	lastErr  string        // why the last connection failed
-	retry    reactor.Timer // has it tried again while it is ejected
-	stats    ShardStats
+	failures  int // in a row
+	ejected   bool
+	down      bool             // the last connection failed: said once in the log
+	resp2Only bool             // it has refused RESP3
+	gone      bool             // not in the pool any more: a reload took it out
+	backoff   [2]time.Duration // as conns
+	dialAt    [2]time.Duration // not before
+	failedAs  [2]ErrorKind     // the last attempt to connect
+	rarely    rarely
+	lastErr   string        // why the last connection failed
+	retry     reactor.Timer // has it tried again while it is ejected
+	stats     ShardStats
 }
 
 func newShardPool(w *worker, cfg pool.Pool, r *ring.Ring) *shardPool {
@@ -64,6 +68,17 @@ func newShard(p *shardPool, server pool.Server) *shard {
 		}
 	}
 	return s
+}
+
+// resp2Only is a shard that has refused RESP3, if there is one: a client that asks for it is better served with
+// RESP2, which libraries fall back to.
+func (p *shardPool) resp2Only() *shard {
+	for _, s := range p.shards {
+		if s.resp2Only {
+			return s
+		}
+	}
+	return nil
 }
 
 // pick is the shard of a key. The error is for the client.
@@ -111,7 +126,7 @@ func (s *shard) failed() {
 	s.stats.EjectedAt = s.pool.w.loop.Time()
 	s.pool.relive()
 	s.pool.w.loop.Arm(&s.retry, cfg.ServerRetryTimeout)
-	s.pool.w.srv.log().Warn("shard ejected", "pool", s.pool.cfg.Name, "shard", s.server.Name,
+	s.rarely.warn(s.pool.w.srv.log(), "shard ejected", "pool", s.pool.cfg.Name, "shard", s.server.Name,
 		"address", s.server.Addr.String(), "error", s.lastErr, "failures", s.failures)
 }
 
@@ -145,7 +160,7 @@ func (s *shard) tryAgain() {
 	if b.state != idle {
 		b.fail(ErrConnect, "probed")
 	}
-	s.dialAt = 0
+	s.dialAt[0] = 0
 	b.probe = true
 	b.connect()
 }
@@ -165,17 +180,17 @@ func (s *shard) probed(ok bool) {
 func (s *shard) readmit() {
 	s.ejected = false
 	s.failures = 0
-	s.backoff, s.dialAt = 0, 0
+	s.backoff, s.dialAt = [2]time.Duration{}, [2]time.Duration{}
 	s.pool.relive()
-	s.pool.w.srv.log().Info("shard back", "pool", s.pool.cfg.Name, "shard", s.server.Name,
+	s.rarely.say(s.pool.w.srv.log(), slog.LevelInfo, "shard back", "pool", s.pool.cfg.Name, "shard", s.server.Name,
 		"address", s.server.Addr.String(), "ejected_seconds", s.pool.w.loop.Time().Sub(s.stats.EjectedAt).Seconds())
 	s.stats.EjectedAt = time.Time{}
 }
 
-// delay puts the next attempt to connect off.
-func (s *shard) delay() {
-	s.backoff = min(max(leastBackoff, 2*s.backoff), mostBackoff)
-	s.dialAt = s.pool.w.loop.Now() + s.backoff - rand.N(s.backoff/2)
+// delay puts the next attempt to connect off: for the protocol's version alone, which a shard may refuse.
+func (s *shard) delay(i int) {
+	s.backoff[i] = min(max(leastBackoff, 2*s.backoff[i]), mostBackoff)
+	s.dialAt[i] = s.pool.w.loop.Now() + s.backoff[i] - rand.N(s.backoff[i]/2)
 }
 
 // retire lets a shard that is no longer in the pool end what it has in hand.

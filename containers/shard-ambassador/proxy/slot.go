@@ -7,7 +7,8 @@ import "math/bits"
 type slot struct {
 	done  bool
 	begun bool   // a part of the reply is in the client's out queue already
-	buf   []byte // what has come of the reply and may not leave yet
+	lost  bool   // the reply is too large to be kept, and is dropped as it comes
+	buf   chunks // what has come of the reply and may not leave yet
 	split *split // of a command that was taken apart
 }
 
@@ -101,6 +102,8 @@ type entries struct {
 func (q *entries) len() int { return int(q.tail - q.head) }
 
 func (q *entries) first() *entry { return &q.ring[q.head&uint32(len(q.ring)-1)] }
+
+func (q *entries) at(i uint32) *entry { return &q.ring[i&uint32(len(q.ring)-1)] }
 
 func (q *entries) push(e entry) {
 	if q.len() == len(q.ring) {

@@ -14,8 +14,12 @@ type split struct {
 	whole  bool    // MGET: an error of one shard is the whole reply
 	order  []int32 // the part that each key is in
 	parts  []part
-	left   int // parts without a reply
+	left   int  // parts without a reply
+	lost   bool // the parts are too large to be kept, and are dropped as they come
 }
+
+// splitCost is how often a part's reply is kept: while the whole is made of the parts, both are there.
+const splitCost = 2
 
 // part is what one shard answers.
 type part struct {
@@ -114,15 +118,27 @@ type target struct {
 
 // deliver takes a piece of a part's reply; it is how many bytes are kept for it.
 func (sp *split) deliver(w *worker, i int32, piece []byte, done bool) int {
+	if done {
+		sp.left--
+	}
+	if sp.lost {
+		return 0
+	}
 	p := &sp.parts[i]
 	if p.buf == nil {
 		p.buf = w.get(len(piece))
 	}
 	p.buf = append(w.grow(p.buf, len(piece)), piece...)
-	if done {
-		sp.left--
-	}
 	return len(piece)
+}
+
+// lose gives up what has come of all parts.
+func (sp *split) lose(w *worker) {
+	sp.lost = true
+	for i := range sp.parts {
+		w.put(sp.parts[i].buf)
+		sp.parts[i].buf = nil
+	}
 }
 
 // forget drops what has come of a part; it is how much that was.
@@ -141,32 +157,38 @@ func (sp *split) held() (n int) {
 }
 
 // merge makes one reply of all parts', and gives the split up.
-func (sp *split) merge(w *worker) []byte {
-	buf := w.get(sp.held() + 64)
+func (sp *split) merge(w *worker, to *chunks) {
 	var failed []byte
 	for _, p := range sp.parts {
-		if p.buf[0] == '-' && failed == nil {
+		if len(p.buf) > 0 && p.buf[0] == '-' && failed == nil {
 			failed = p.buf
 		}
 	}
 	switch {
+	case sp.lost:
+		to.add(&w.buffers, []byte(errNotToKeep))
 	case sp.action == resp.SplitGet && (failed == nil || !sp.whole):
-		buf = sp.values(w, buf)
+		sp.values(w, to)
 	case failed != nil:
-		buf = append(buf, failed...)
+		to.add(&w.buffers, failed)
 	case sp.action == resp.SplitSet:
-		buf = append(buf, "+OK\r\n"...)
+		to.add(&w.buffers, []byte("+OK\r\n"))
 	default:
-		buf = sp.sum(buf)
+		w.line = sp.sum(w.line[:0])
+		to.add(&w.buffers, w.line)
 	}
 	sp.release(w)
-	return buf
 }
 
 // values puts the values of all parts into the order of the keys. In the place
 // of the keys of a part that is an error, there is that error.
-func (sp *split) values(w *worker, buf []byte) []byte {
-	buf = resp.AppendNumber(buf, '*', len(sp.order))
+func (sp *split) values(w *worker, to *chunks) {
+	wrong := func() {
+		to.release(&w.buffers)
+		to.add(&w.buffers, []byte("-ERR a shard's reply to MGET does not fit\r\n"))
+	}
+	w.line = resp.AppendNumber(w.line[:0], '*', len(sp.order))
+	to.add(&w.buffers, w.line)
 	w.ends = append(w.ends[:0], make([]int, len(sp.parts))...) // where the next value of each part begins
 	for i, p := range sp.parts {
 		if p.buf[0] == '-' {
@@ -174,26 +196,27 @@ func (sp *split) values(w *worker, buf []byte) []byte {
 		}
 		n, next := resp.Number(p.buf, 1)
 		if p.buf[0] != '*' || n != p.keys {
-			return append(buf[:0], "-ERR a shard's reply to MGET does not fit\r\n"...)
+			wrong()
+			return
 		}
 		w.ends[i] = next
 	}
 	for _, at := range sp.order {
 		p := sp.parts[at]
 		if p.buf[0] == '-' {
-			buf = append(w.grow(buf, len(p.buf)), p.buf...)
+			to.add(&w.buffers, p.buf)
 			continue
 		}
 		begin := w.ends[at]
 		w.values.Reset()
 		n, done, err := w.values.Scan(p.buf[begin:])
 		if err != nil || !done {
-			return append(buf[:0], "-ERR a shard's reply to MGET does not fit\r\n"...)
+			wrong()
+			return
 		}
-		buf = append(w.grow(buf, n), p.buf[begin:begin+n]...)
+		to.add(&w.buffers, p.buf[begin:begin+n])
 		w.ends[at] += n
 	}
-	return buf
 }
 
 func (sp *split) sum(buf []byte) []byte {
@@ -215,7 +238,7 @@ func (sp *split) release(w *worker) {
 		w.put(sp.parts[i].buf)
 		sp.parts[i] = part{}
 	}
-	sp.parts, sp.order = sp.parts[:0], sp.order[:0]
+	sp.parts, sp.order, sp.lost = sp.parts[:0], sp.order[:0], false
 	if len(w.splits) < 256 && cap(sp.order) <= 1024 {
 		w.splits = append(w.splits, sp)
 	}

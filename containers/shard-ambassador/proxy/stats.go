@@ -14,12 +14,14 @@ const (
 	ErrClosed                    // the shard closed the connection under a request
 	ErrBroken                    // the connection broke
 	ErrProtocol                  // what it sent is no reply
-	ErrReply                     // -OOM, -BUSY or -LOADING
+	ErrReply                     // one of FAILURE_REPLIES
 	ErrEjected                   // not tried: it is ejected
+	ErrLocal                     // this machine has no more descriptors, memory or ports
+	ErrClient                    // what a client wants the shard does not have: RESP3
 	errorKinds
 )
 
-var errorNames = [errorKinds]string{"connect", "timeout", "closed", "broken", "protocol", "reply", "ejected"}
+var errorNames = [errorKinds]string{"connect", "timeout", "closed", "broken", "protocol", "reply", "ejected", "local", "client"}
 
 func (k ErrorKind) String() string { return errorNames[k] }
 
@@ -55,6 +57,7 @@ type PoolStats struct {
 	Fragments    uint64
 	SlowClients  uint64
 	Rejected     uint64 // connections over the limit
+	Foreign      uint64 // connections that spoke another protocol
 }
 
 // buckets of a histogram: bounds are powers of two, from 64 µs to 33 s.
@@ -111,4 +114,5 @@ func (s *PoolStats) add(o *PoolStats) {
 	s.Fragments += o.Fragments
 	s.SlowClients += o.SlowClients
 	s.Rejected += o.Rejected
+	s.Foreign += o.Foreign
 }

@@ -69,9 +69,17 @@ func (u *upload) open(shard int) (bad string) {
 		s.stats.Errors[ErrEjected]++
 		return s.errText("ejected: " + s.lastErr)
 	}
+	srv := u.c.w.srv
+	if !srv.take() {
+		s.stats.Errors[ErrLocal]++
+		srv.rarely.warn(srv.log(), "no connection can be made here", "pool", s.pool.cfg.Name, "shard", s.server.Name,
+			"error", "no descriptors are left (ulimit -n)")
+		return "-ERR no connection is left for so large a request\r\n"
+	}
 	b := newBackend(s, u.c.resp3)
-	b.upload = u
+	b.upload, b.own = u, true
 	if !b.connect() {
+		srv.release()
 		return s.errText(s.lastErr)
 	}
 	u.b = b

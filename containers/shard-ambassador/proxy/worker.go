@@ -30,6 +30,11 @@ type worker struct {
 	ends    []int
 	values  resp.Scanner
 	scratch []byte
+	line    []byte // a short reply in the making
+
+	kept   int           // bytes of replies that clients have not read yet
+	budget int           // that there may be
+	looks  reactor.Timer // at clients, while there are more
 
 	pools    map[string]*shardPool
 	clients  map[*client]struct{}
@@ -52,6 +57,8 @@ func newWorker(srv *Server) (*worker, error) {
 		clients: map[*client]struct{}{},
 	}
 	loop.After = w.after
+	w.budget = srv.clientBuffer() / max(1, srv.Threads)
+	w.looks.Fire = w.look
 	if srv.Threads < runtime.GOMAXPROCS(0) {
 		loop.Hidden = time.Millisecond
 	}

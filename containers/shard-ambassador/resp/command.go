@@ -132,7 +132,7 @@ func build() map[string]*Command {
 		add(s.group, Command{first: s.first, last: s.last, step: s.step})
 	}
 	for _, s := range special {
-		add(s.group, Command{find: s.find})
+		add(s.group, Command{first: s.first, last: s.first, step: s.first, find: s.find})
 	}
 	for _, s := range split {
 		add(s.group, Command{Action: s.action, first: 1, last: -1, step: s.step})

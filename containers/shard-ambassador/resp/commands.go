@@ -68,22 +68,24 @@ var someKeys = []struct {
 	{group{-4, `json.mset ts.madd`}, 1, -1, 3},
 }
 
-// special are those whose keys have to be looked for.
+// special are those whose keys have to be looked for. first is the one that COMMAND tells of, as Redis does: 0 if none
+// has a place of its own.
 var special = []struct {
 	group
-	find finder
+	first int
+	find  finder
 }{
-	{group{-3, `eval evalsha eval_ro evalsha_ro fcall fcall_ro`}, counted(2, 0)},
-	{group{-3, `zunion zinter zdiff zintercard sintercard`}, counted(1, 0)},
-	{group{-4, `lmpop zmpop`}, counted(1, 0)},
-	{group{-4, `zunionstore zinterstore zdiffstore`}, counted(2, 1)},
-	{group{-4, `cms.merge tdigest.merge`}, counted(2, 1)},
-	{group{-4, `xread`}, streams},
-	{group{-7, `xreadgroup`}, streams},
-	{group{-2, `sort sort_ro`}, sorted},
-	{group{-6, `georadius`}, stored},
-	{group{-5, `georadiusbymember`}, stored},
-	{group{-2, `object xinfo xgroup memory`}, subcommand},
+	{group{-3, `eval evalsha eval_ro evalsha_ro fcall fcall_ro`}, 0, counted(2, 0)},
+	{group{-3, `zunion zinter zdiff zintercard sintercard`}, 0, counted(1, 0)},
+	{group{-4, `lmpop zmpop`}, 0, counted(1, 0)},
+	{group{-4, `zunionstore zinterstore zdiffstore`}, 1, counted(2, 1)},
+	{group{-4, `cms.merge tdigest.merge`}, 1, counted(2, 1)},
+	{group{-4, `xread`}, 0, streams},
+	{group{-7, `xreadgroup`}, 0, streams},
+	{group{-2, `sort sort_ro`}, 1, sorted},
+	{group{-6, `georadius`}, 1, stored},
+	{group{-5, `georadiusbymember`}, 1, stored},
+	{group{-2, `object xinfo xgroup memory`}, 0, subcommand},
 }
 
 // split are those that are taken apart by server.

@@ -1,5 +1,10 @@
 package resp
 
+import (
+	"bytes"
+	"strconv"
+)
+
 // maxLine bounds a line with a length: longer ones are no lengths.
 const maxLine = 32
 
@@ -45,6 +50,48 @@ func number(b []byte, pos int) (v, next int) {
 		v = -v
 	}
 	return v, pos + 2
+}
+
+// length reads the number of a request's length line, and is as number is. Redis takes the first carriage return for the
+// line's end and does not look at the byte after it, which becomes a line feed here. A line that is too long for a
+// number is none, though Redis waits for 64 KiB of it before it says so.
+func length(b []byte, pos int) (v, next int) {
+	end := pos
+	digits := true
+	for ; end < len(b) && b[end] != '\r'; end++ {
+		c := b[end] - '0'
+		if digits = digits && c <= 9; digits {
+			v = v*10 + int(c)
+		}
+		if end-pos >= maxLine {
+			return 0, -1
+		}
+	}
+	if end+1 >= len(b) {
+		return 0, 0
+	}
+	// The common number is read already; what is odd or huge is looked at once more.
+	if n := end - pos; !digits || n == 0 || n > 18 || n > 1 && b[pos] == '0' {
+		var ok bool
+		if v, ok = Integer(b[pos:end]); !ok {
+			return 0, -1
+		}
+	}
+	b[end+1] = '\n'
+	return v, end + 2
+}
+
+// Integer is a number of 64 bits as Redis reads and writes it (string2ll): no plus sign, no leading zeros.
+func Integer(word []byte) (v int, ok bool) {
+	v, err := strconv.Atoi(string(word))
+	if err != nil {
+		return 0, false
+	}
+	digits := bytes.TrimPrefix(word, []byte("-"))
+	if digits[0] == '+' || digits[0] == '0' && len(word) > 1 {
+		return 0, false
+	}
+	return v, true
 }
 
 // AppendNumber appends a line with a type and a number: "*3\r\n".

@@ -3,23 +3,31 @@
 // keeps nothing. It also knows the commands: where their keys are, and what they
 // mean when the keys are spread over several servers.
 //
-// Requests are read exactly as strictly as Redis does, or more so. A proxy that
-// accepts what its server reads in another way lets a client smuggle requests.
+// Requests are read exactly as Redis does. A proxy that reads them in another way than its server lets a client
+// smuggle requests, and one that is stricter ends connections that work without it. Where Redis does not look
+// (at the byte after a carriage return, and at the line end of an argument), what stands there is put right, so
+// that whoever comes next reads the same.
 //
 // Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ and
-// Redis' networking.c.
+// Redis' networking.c; the package servers holds it to real ones.
 package resp
 
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"unsafe"
 )
 
-// Bounds of a request, Redis' own.
+// Bounds of a request, Redis' own. How many arguments there may be is bounded by the bytes that they take.
 const (
-	MaxArgs   = 1 << 20
+	MaxArgs   = math.MaxInt32
 	MaxBulk   = 512 << 20
 	MaxInline = 64 << 10
+
+	// Of a client that has not logged in.
+	maxArgsBefore = 10
+	maxBulkBefore = 16 << 10
 )
 
 // Arg is where an argument stands in its request.
@@ -38,7 +46,8 @@ func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
 // Parser reads one request after the other. It may be given a request piece by
 // piece, and looks at no byte twice.
 type Parser struct {
-	Args []Arg // of the request that is complete
+	Args   []Arg // of the request that is complete
+	Before bool  // the client has not logged in: it may send what a login takes, and no more
 
 	pos    int    // what has been read
 	want   int    // arguments still to come
@@ -60,12 +69,14 @@ func (p *Parser) Parse(b []byte) (n int, err error) {
 		if b[0] != '*' {
 			return p.parseInline(b)
 		}
-		count, next := number(b, 1)
+		count, next := length(b, 1)
 		switch {
 		case next == 0:
 			return 0, nil
 		case next < 0 || count > MaxArgs:
 			return 0, ProtocolError("invalid multibulk length")
+		case p.Before && count > maxArgsBefore:
+			return 0, ProtocolError("unauthenticated multibulk length")
 		}
 		p.begun, p.want, p.pos, p.bulk = true, max(0, count), next, -1
 	}
@@ -77,12 +88,14 @@ func (p *Parser) Parse(b []byte) (n int, err error) {
 			if b[p.pos] != '$' {
 				return 0, ProtocolError(fmt.Sprintf("expected '$', got %q", b[p.pos]))
 			}
-			size, next := number(b, p.pos+1)
+			size, next := length(b, p.pos+1)
 			switch {
 			case next == 0:
 				return 0, nil
 			case next < 0 || size < 0 || size > MaxBulk:
 				return 0, ProtocolError("invalid bulk length")
+			case p.Before && size > maxBulkBefore:
+				return 0, ProtocolError("unauthenticated bulk length")
 			}
 			p.Args = append(p.Args, Arg{p.pos, next, next + size})
 			p.pos, p.bulk = next, size
@@ -91,9 +104,7 @@ func (p *Parser) Parse(b []byte) (n int, err error) {
 		if len(b) < end+2 {
 			return 0, nil
 		}
-		if b[end] != '\r' || b[end+1] != '\n' {
-			return 0, ProtocolError("expected a line end after a bulk")
-		}
+		b[end], b[end+1] = '\r', '\n'
 		p.pos, p.bulk = end+2, -1
 		p.want--
 	}
@@ -109,6 +120,9 @@ func (p *Parser) Need() int {
 	}
 	return p.pos + p.bulk + 2
 }
+
+// Kept is how much memory the arguments' places take.
+func (p *Parser) Kept() int { return cap(p.Args) * int(unsafe.Sizeof(Arg{})) }
 
 // Pending are the arguments whose length is known, the last one maybe
 // incomplete, of the request that Parse wants more of, and how many it has in all.
@@ -140,23 +154,33 @@ func (p *Parser) Request(b []byte, n int) []byte {
 
 // parseInline reads a line of words, quoted as Redis has it.
 func (p *Parser) parseInline(b []byte) (int, error) {
+	if b[0] == handshake && len(b) > 1 && b[1] == 3 {
+		return 0, Foreign("TLS")
+	}
 	end := bytes.IndexByte(b, '\n')
+	seen := b
+	if end >= 0 {
+		seen = b[:end]
+	}
+	if bytes.IndexByte(seen, 0) >= 0 { // Redis looks no further, and never finds the end
+		return 0, ProtocolError("zero byte in inline request")
+	}
+	if len(seen) > MaxInline {
+		return 0, ProtocolError("too big inline request")
+	}
 	if end < 0 {
-		if len(b) > MaxInline {
-			return 0, ProtocolError("too big inline request")
-		}
 		return 0, nil
 	}
 	line := b[:end]
-	if end > MaxInline {
-		return 0, ProtocolError("too big inline request")
-	}
 	if end > 0 && line[end-1] == '\r' {
 		line = line[:end-1]
 	}
 	words, ok := splitWords(line)
 	if !ok {
 		return 0, ProtocolError("unbalanced quotes in request")
+	}
+	if f := foreign(words); f != "" {
+		return 0, f
 	}
 	p.inline = AppendNumber(p.inline[:0], '*', len(words))
 	for _, w := range words {
@@ -180,7 +204,7 @@ func splitWords(line []byte) (words [][]byte, ok bool) {
 			return words, true
 		}
 		var word []byte
-		for i < len(line) && !blank(line[i]) {
+		for i < len(line) && !ends(line[i]) {
 			if q := line[i]; q == '"' || q == '\'' {
 				var n int
 				if word, n = unquote(word, line[i:]); n == 0 {
@@ -225,7 +249,9 @@ func unquote(word, s []byte) (_ []byte, n int) {
 	return nil, 0
 }
 
-func blank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' || c == 0 }
+// blank is what words may be apart by, and ends what ends one: not all of that.
+func blank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+func ends(c byte) bool  { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 func hex(c byte) int {
 	switch {

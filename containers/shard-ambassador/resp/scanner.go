@@ -17,7 +17,8 @@ type Scanner struct {
 	// Kind is the first byte of the reply: '-' is an error, '>' is pushed and answers nothing.
 	Kind byte
 
-	// Request has only requests taken: arrays of bulk strings, within the bounds of a Parser.
+	// Request has only requests taken: arrays of bulk strings, within the bounds of a Parser, whose line ends are
+	// put right as a Parser does.
 	Request bool
 
 	left  int  // elements that are still to come; 0: between replies
@@ -90,7 +91,9 @@ func (s *Scanner) pass(b []byte, n *int) bool {
 		have -= k
 	}
 	for s.skip > 0 && have > 0 {
-		if b[*n] != "\n\r"[s.skip-1] {
+		if s.Request {
+			b[*n] = "\n\r"[s.skip-1]
+		} else if b[*n] != "\n\r"[s.skip-1] {
 			return false
 		}
 		s.skip--
@@ -187,8 +190,12 @@ func (s *Scanner) name(kind byte) {
 // length reads the length line of which n is the first byte, or the first that
 // is not yet in head. If b ends first, what there is goes into head.
 func (s *Scanner) length(b []byte, n int) (v, next int) {
+	read := number
+	if s.Request {
+		read = length
+	}
 	if s.headLen == 0 {
-		v, next = number(b, n+1)
+		v, next = read(b, n+1)
 		if next == 0 {
 			s.headLen = copy(s.head[:], b[n:])
 			return 0, len(b)
@@ -197,7 +204,7 @@ func (s *Scanner) length(b []byte, n int) (v, next int) {
 	}
 	had := s.headLen
 	s.headLen += copy(s.head[had:], b[n:])
-	v, next = number(s.head[:s.headLen], 1)
+	v, next = read(s.head[:s.headLen], 1)
 	switch {
 	case next < 0:
 		return 0, -1
@@ -208,5 +215,8 @@ func (s *Scanner) length(b []byte, n int) (v, next int) {
 		return 0, len(b)
 	}
 	s.headLen = 0
+	if s.Request {
+		b[n+next-had-1] = '\n'
+	}
 	return v, n + next - had
 }

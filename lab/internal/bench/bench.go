@@ -81,7 +81,7 @@ func Run(ctx context.Context, r *runner.Runner, o Options) (rep check.BenchRepor
 		return rep, err
 	}
 	s := &session{
-		Options: o, bench: *r.Lab.Bench, engine: r.Engine, driver: &stack.Driver{Engine: r.Engine, Project: r.Project()},
+		Options: o, bench: *r.Lab.Bench, engine: r.Engine, driver: r.Driver(""),
 		services: map[string]string{}, up: map[string]bool{}, tls: map[string]agreed{}, rates: map[string]float64{},
 	}
 	if err := errors.Join(r.Images.Build(ctx, "probe"), s.driver.PinProbe(ctx), s.find(ctx, p)); err != nil {

@@ -12,7 +12,6 @@ import (
 	"distlab/lab/check"
 	"distlab/lab/internal/bench"
 	"distlab/lab/internal/report"
-	"distlab/lab/internal/stack"
 )
 
 type benchFlags struct {
@@ -110,7 +109,11 @@ func (f *benchFlags) check(labs []check.Lab) error {
 
 func (a *app) benchLabs(ctx context.Context, labs []check.Lab, f benchFlags) error {
 	// Two at a time would measure each other.
-	lock, err := stack.Acquire("distlab-bench", "bench")
+	e, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	lock, err := e.Lock(ctx, "distlab-bench", "bench")
 	if err != nil {
 		return err
 	}
@@ -161,11 +164,10 @@ func (a *app) benchLab(ctx context.Context, lab check.Lab, f benchFlags) (check.
 		return check.BenchReport{}, err
 	}
 	r.Bench, r.Owned = true, true
-	lock, err := stack.Acquire(r.Project(), "bench")
-	if err != nil {
+	if err := r.Lock(ctx, "bench"); err != nil {
 		return check.BenchReport{}, err
 	}
-	defer lock.Release()
+	defer r.Unlock()
 	return bench.Run(ctx, r, bench.Options{
 		Quick: f.quick, Rounds: f.rounds, Workloads: f.workloads,
 		Step: func(workload, subject string, round, rounds int) {

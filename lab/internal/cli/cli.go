@@ -13,10 +13,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"distlab/lab/check"
@@ -86,6 +88,16 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	// cobra shows the root's help for an unknown verb with --help, and calls that a success.
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		if !slices.Contains(verbs, arg) && !strings.HasPrefix(arg, cobra.ShellCompRequestCmd) {
+			return a.report(ctx, unknownVerb(arg))
+		}
+		break
+	}
 	return a.report(ctx, root.ExecuteContext(ctx))
 }
 
@@ -149,9 +161,7 @@ Exit codes: 0 all as asked, 1 a claim failed, 2 inconclusive, 3 could not run, 6
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("see: "+cmd.CommandPath()+" --help", "%v", err)
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(a.list(), a.explain(), a.up(), a.verify(), a.test(), a.bench(), a.down(), a.status(), a.logs(),
 		a.build(), a.images(), a.doctor(), a.gc(), a.version())
@@ -163,6 +173,20 @@ Exit codes: 0 all as asked, 1 a claim failed, 2 inconclusive, 3 could not run, 6
 	return root
 }
 
+// wrongFlag says what a flag takes, where the library says which function of it could not read the value.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	see := "see: " + cmd.CommandPath() + " --help"
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return usagef(see, "%v", err)
+	}
+	takes := map[string]string{"uint64": "a whole number, 0 or more", "int": "a whole number"}[invalid.GetFlag().Value.Type()]
+	if takes == "" {
+		takes = "another value"
+	}
+	return usagef(see, "--%s %q: it takes %s", invalid.GetFlag().Name, invalid.GetValue(), takes)
+}
+
 var verbs = []string{
 	"list", "explain", "up", "verify", "test", "bench", "down", "status", "logs", "build", "images",
 	"doctor", "gc", "completion", "version", "help",
@@ -172,6 +196,7 @@ var invocation = regexp.MustCompile(`\blab (` + strings.Join(verbs, "|") + `)\b`
 
 // typed turns "lab VERB" in a text into what this person types: scripts/lab says in DISTLAB_COMMAND how it was called.
 func typed(text string) string {
+	text = hint.Here(text)
 	command := os.Getenv("DISTLAB_COMMAND")
 	if command == "" {
 		return text
@@ -210,6 +235,18 @@ func (a *app) findRoot() (string, error) {
 	}
 	a.root = dir
 	return dir, nil
+}
+
+// fromHere is a file's path as a person in the present folder would type it.
+func (a *app) fromHere(file string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	if rel, err := filepath.Rel(wd, file); err == nil && !strings.HasPrefix(rel, "..") {
+		return rel
+	}
+	return file
 }
 
 func isClone(dir string) bool {

@@ -251,3 +251,29 @@ func TestExplainOnTerminal(t *testing.T) {
 		})
 	}
 }
+
+// TestExplainIsPaged where it is longer than the terminal and somebody sits there; a pager that is not there is done without.
+func TestExplainIsPaged(t *testing.T) {
+	for _, c := range []struct {
+		pager  string
+		height uint16
+		prefix string
+	}{{"sed s/^/paged:/", 10, "paged:"}, {"sed s/^/paged:/", 500, ""}, {"no-such-pager", 10, ""}} {
+		text := onTerminal(t, 60, c.height, func(f *os.File) {
+			cmd := command(t, "explain", "tls")
+			cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PAGER="+c.pager)
+			cmd.Stdin, cmd.Stdout = f, f
+			if err := cmd.Run(); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, want := range []string{"sidecar", "plaintext-closed"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%+v: no %q:\n%s", c, want, text)
+			}
+		}
+		if got := strings.HasPrefix(text, "paged:"); got != (c.prefix != "") {
+			t.Errorf("%+v: paged %v", c, got)
+		}
+	}
+}

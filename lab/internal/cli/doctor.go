@@ -47,7 +47,7 @@ const (
 
 // order is that of the findings, from the ground up. What could not be looked at, for want of an engine, is not among them.
 var order = []string{
-	"clone", "state", "engine", "engine-api", "architecture", "limits", "disk", "memory", "go", "images", "registry",
+	"clone", "engine", "engine-api", "architecture", "limits", "disk", "memory", "go", "images", "registry",
 	"subnets", "leftovers", "compose-plugin",
 }
 
@@ -108,7 +108,6 @@ func (a *app) examine(ctx context.Context) []finding {
 	list := together(ctx, engineWait+time.Second, []look{
 		{"engine", failed, d.connect},
 		{"clone", failed, d.clone},
-		{"state", failed, d.state},
 		{"compose-plugin", warned, d.composePlugin},
 		{"go", warned, d.findGo},
 	})
@@ -122,6 +121,9 @@ func (a *app) examine(ctx context.Context) []finding {
 		}...)
 	}
 	list = append(list, together(ctx, lookWait, looks)...)
+	for i := range list {
+		list[i].Remedy = typed(list[i].Remedy)
+	}
 	slices.SortStableFunc(list, func(a, b finding) int { return slices.Index(order, a.ID) - slices.Index(order, b.ID) })
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (d *doctor) connect(ctx context.Context) []finding {
 	e, err := stack.Connect(ctx)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return []finding{bad(id, cmp.Or(remedy(err), "restart it: sudo service docker restart"),
+		return []finding{bad(id, cmp.Or(remedy(err), "restart it: "+hint.Service("restart")),
 			"no answer from Docker at %s within %v", cmp.Or(os.Getenv(client.EnvOverrideHost), client.DefaultDockerHost), engineWait)}
 	case err != nil:
 		return []finding{bad(id, remedy(err), "%v", err)}
@@ -194,10 +195,40 @@ func (d *doctor) registry(ctx context.Context, needs []images.Need) finding {
 		why = fmt.Sprintf("nothing within %v", lookWait)
 	}
 	if len(lost) > 0 {
-		return warn(id, "bring them along from a machine that has one: lab images save there, lab images load here",
+		return bad(id, "bring them along from a machine that has one: lab images save there, lab images load here",
 			"no answer: %s\nthese cannot be had: %s", why, strings.Join(lost, ", "))
 	}
+	if made := toMake(needs); len(made) > 0 {
+		if lacks := d.makers(); lacks != "" {
+			return bad(id, "sudo scripts/setup mmdebstrap", "no answer: %s\nand %s, to make from Debian's packages: %s",
+				why, lacks, strings.Join(made, ", "))
+		}
+	}
 	return warn(id, "nothing to do: images of others are made from Debian packages (lab images)", "no answer: %s", why)
+}
+
+// toMake are the images that would be made from Debian's packages without a registry, with the labs that wait for them.
+func toMake(needs []images.Need) (list []string) {
+	for _, n := range needs {
+		if n.State == images.ToPull && n.Recipe != "" {
+			list = append(list, fmt.Sprintf("%s (%s)", n.Ref, strings.Join(n.Labs, ", ")))
+		}
+	}
+	return list
+}
+
+// makers says what of what makes those images is not here, or "".
+func (d *doctor) makers() string {
+	path := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") // as scripts/debian-image looks
+	for _, name := range []string{"docker", "mmdebstrap"} {
+		if !slices.ContainsFunc(path, func(dir string) bool {
+			info, err := os.Stat(filepath.Join(dir, name))
+			return err == nil && info.Mode()&0o111 != 0
+		}) {
+			return name + " is not here"
+		}
+	}
+	return ""
 }
 
 // answered says whether a registry refused, rather than being out of reach. Engines differ in the type of the error.
@@ -235,7 +266,7 @@ const trial = compose.Prefix + "doctor"
 func (d *doctor) subnets(ctx context.Context) finding {
 	const id = "subnets"
 	const room = "remove networks that nobody uses: lab gc, docker network prune\nor give the engine more: default-address-pools in /etc/docker/daemon.json"
-	lock, err := stack.Acquire(trial, "doctor")
+	lock, err := d.engine.Lock(ctx, trial, "doctor")
 	if err != nil {
 		return warn(id, "", "not tried: %v", err)
 	}
@@ -243,7 +274,7 @@ func (d *doctor) subnets(ctx context.Context) finding {
 	docker := d.engine.Docker
 	name := fmt.Sprintf("%s-%d", trial, os.Getpid())
 	made, err := docker.NetworkCreate(ctx, name, client.NetworkCreateOptions{Labels: map[string]string{
-		api.ProjectLabel: trial, compose.LabelOwner: string(stack.Self()),
+		api.ProjectLabel: trial, compose.LabelLab: "doctor", compose.LabelOwner: string(stack.Self()),
 	}})
 	if err != nil {
 		err = stack.Explain(d.engine.Host, err)

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/shirou/gopsutil/v4/mem"
-
-	"distlab/lab/internal/stack"
 )
 
 // clone looks whether the folder that the labs come from is there, and can be written: binaries and runs are kept in it.
@@ -28,17 +26,6 @@ func (d *doctor) clone(context.Context) []finding {
 		return []finding{bad("clone", "binaries and runs are kept there: make it yours, or work in a clone that is", "%v", err)}
 	}
 	return []finding{good("clone", "%s", d.root)}
-}
-
-// state looks whether locks and the journal of faults can be kept.
-func (d *doctor) state(context.Context) []finding {
-	dir := stack.StateDir()
-	for _, sub := range []string{"locks", "faults"} {
-		if err := writable(filepath.Join(dir, sub)); err != nil {
-			return []finding{bad("state", "locks and the journal of faults are kept there: make it yours, or set XDG_STATE_HOME to a folder that is", "%v", err)}
-		}
-	}
-	return []finding{good("state", "%s", dir)}
 }
 
 // writable tries it: permissions, read-only file systems and quotas do not all show otherwise.
@@ -57,6 +44,10 @@ func (d *doctor) composePlugin(ctx context.Context) []finding {
 	const id = "compose-plugin"
 	out, err := run(ctx, "", "docker", "compose", "version", "--short")
 	if err != nil {
+		if old, oldErr := run(ctx, "", "docker-compose", "version", "--short"); oldErr == nil && strings.HasPrefix(old, "1.") {
+			return []finding{warn(id, "labs run without; to have it for yourself: scripts/setup compose",
+				"docker compose does not answer; docker-compose %s is Compose v1, which cannot read the labs' files", old)}
+		}
 		return []finding{warn(id, "labs run without; to have it for yourself: scripts/setup compose", "docker compose does not answer: %v", err)}
 	}
 	return []finding{good(id, "docker compose %s", out)}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"distlab/lab/internal/images"
 )
 
 func TestJudged(t *testing.T) {
@@ -127,5 +129,42 @@ func TestFindingsText(t *testing.T) {
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestToMake: labs that wait for an image which cannot be made here do not run, and doctor says which.
+func TestToMake(t *testing.T) {
+	needs := []images.Need{
+		{Ref: "redis:8.0", State: images.ToPull, Recipe: "redis", Labs: []string{"adapter/slowlog", "ambassador/shard"}},
+		{Ref: "other:1", State: images.ToPull},
+		{Ref: "there:1", State: images.Substituted, Recipe: "there"},
+	}
+	if diff := cmp.Diff([]string{"redis:8.0 (adapter/slowlog, ambassador/shard)"}, toMake(needs)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	tool := func(name string, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat("/usr/sbin/docker"); err == nil {
+		t.Fatal("docker in /usr/sbin: the test shows nothing")
+	}
+	d := &doctor{}
+	if got := d.makers(); got != "docker is not here" {
+		t.Errorf("with nothing: %q", got)
+	}
+	tool("docker", 0o755)
+	tool("mmdebstrap", 0o644)
+	if got := d.makers(); got != "mmdebstrap is not here" {
+		t.Errorf("without mmdebstrap: %q", got)
+	}
+	if err := os.Chmod(filepath.Join(dir, "mmdebstrap"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.makers(); got != "" {
+		t.Errorf("with all: %q", got)
 	}
 }

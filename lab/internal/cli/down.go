@@ -84,7 +84,7 @@ func (a *app) downAll(ctx context.Context) error {
 }
 
 func (a *app) downProject(ctx context.Context, e *stack.Engine, project, name string, d *display) error {
-	lock, err := stack.Acquire(project, "down")
+	lock, err := e.Lock(ctx, project, "down")
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -115,10 +117,27 @@ func (a *app) explainText(lab check.Lab, p *compose.Project) error {
 	if err != nil {
 		return err
 	}
-	if width, ok := a.terminal(); ok {
-		doc = renderMarkdown(doc, width, a.color)
+	width, height, ok := a.terminal()
+	if !ok {
+		_, err = io.WriteString(a.stdout, doc)
+		return err
 	}
-	_, err = io.WriteString(a.stdout, doc)
+	return a.page(renderMarkdown(doc, width, a.color), height)
+}
+
+// page shows a text in the person's pager where it is longer than the terminal, and writes it where there is none.
+func (a *app) page(text string, height int) error {
+	pager := strings.Fields(cmp.Or(os.Getenv("PAGER"), "less"))
+	someone := term.IsTerminal(int(os.Stdin.Fd())) && os.Getenv("TERM") != "dumb"
+	if someone && strings.Count(text, "\n") >= height && len(pager) > 0 {
+		cmd := exec.Command(pager[0], pager[1:]...)
+		cmd.Env = append(os.Environ(), "LESS="+cmp.Or(os.Getenv("LESS"), "FRX"))
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), a.stdout, a.stderr
+		if err := cmd.Start(); err == nil {
+			return cmd.Wait()
+		}
+	}
+	_, err := io.WriteString(a.stdout, text)
 	return err
 }
 
@@ -167,15 +186,15 @@ func document(lab check.Lab, p *compose.Project) (string, error) {
 // list is never null in JSON.
 func list(ids []string) []string { return append([]string{}, ids...) }
 
-// terminal is standard output's width, where that is a terminal.
-func (a *app) terminal() (width int, ok bool) {
+// terminal is standard output's size, where that is a terminal.
+func (a *app) terminal() (width, height int, ok bool) {
 	f, ok := a.stdout.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return 0, false
+		return 0, 0, false
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
+	width, height, err := term.GetSize(int(f.Fd()))
 	if err != nil || width <= 0 {
-		width = 80
+		width, height = 80, 24
 	}
-	return width, true
+	return width, height, true
 }

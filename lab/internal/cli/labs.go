@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,6 +30,10 @@ func (a *app) lab(name string) (check.Lab, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if a.uncataloged(name) {
+			return check.Lab{}, usagef("add a line to labs/catalog.go; docs/writing-a-lab.md says how",
+				"labs/%s is a folder, but no lab of the catalog", name)
+		}
 		return check.Lab{}, usagef(didYouMean(name, names, "see: lab list"), "no lab is named %q", name)
 	}
 	var full []string
@@ -35,6 +41,16 @@ func (a *app) lab(name string) (check.Lab, error) {
 		full = append(full, l.Name)
 	}
 	return check.Lab{}, usagef("say which: "+strings.Join(full, ", "), "%q names %d labs", name, len(found))
+}
+
+// uncataloged says whether a lab has a folder and the catalog does not know it.
+func (a *app) uncataloged(name string) bool {
+	root, err := a.findRoot()
+	if err != nil || name == "" || !filepath.IsLocal(name) {
+		return false
+	}
+	_, err = os.Stat(compose.Source{Root: root, Lab: name}.Files()[0])
+	return err == nil
 }
 
 // chosen are the labs of a command line: those named, or all with --all.

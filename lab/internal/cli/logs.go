@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,9 @@ func (a *app) logs() *cobra.Command {
 			}
 			if err := checkInstance(instance); err != nil {
 				return err
+			}
+			if n, err := strconv.Atoi(tail); tail != "all" && (err != nil || n < 0) {
+				return usagef("", "--tail %q: a number of lines, or all", tail)
 			}
 			d := a.display()
 			defer d.close(false)

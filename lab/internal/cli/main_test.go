@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"distlab/lab/check"
+	"distlab/lab/internal/hint"
 )
 
 // catalog is what the `lab` of these tests knows; its files are in testdata/clone.
@@ -92,8 +95,9 @@ func setup(env *testscript.Env) error {
 	}
 	home := filepath.Join(env.WorkDir, "home")
 	for k, v := range map[string]string{
-		"DISTLAB_ROOT": clone, "HOME": home, "XDG_STATE_HOME": filepath.Join(home, "state"),
+		"DISTLAB_ROOT": clone, "HOME": home,
 		"DOCKER_HOST": "unix://" + filepath.Join(env.WorkDir, "nowhere.sock"),
+		"START":       strings.Replace(hint.Here(hint.Service("start")), "scripts/", "clone/scripts/", 1),
 	} {
 		env.Setenv(k, v)
 	}
@@ -164,7 +168,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(t.Context(), "lab", args...) // testscript.Main has put it on the path
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DISTLAB_ROOT="+filepath.Join(dir, "clone"), "HOME="+dir, "XDG_STATE_HOME="+dir,
+	cmd.Env = append(os.Environ(), "DISTLAB_ROOT="+filepath.Join(dir, "clone"), "HOME="+dir,
 		"DOCKER_HOST=unix://"+filepath.Join(dir, "nowhere.sock"))
 	return cmd
 }
@@ -179,7 +183,7 @@ func TestHangingEngine(t *testing.T) {
 	}
 	defer stop()
 	want := "lab: no answer from Docker at unix://" + sock + " within 10s\n" +
-		"hint: the engine hangs: restart it (sudo service docker restart)\n"
+		"hint: the engine hangs: restart it (" + hint.Here(hint.Service("restart")) + ")\n"
 	begun := time.Now()
 	var all sync.WaitGroup
 	for _, args := range [][]string{
@@ -216,6 +220,12 @@ func TestInterrupted(t *testing.T) {
 			}
 			defer l.Close()
 			cmd.Env = append(cmd.Env, "DOCKER_HOST=unix://"+sock)
+			begun := time.Now()
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
 			asked := make(chan error, 1)
 			go func() {
 				c, err := l.Accept() // which it does once it waits for us
@@ -226,12 +236,11 @@ func TestInterrupted(t *testing.T) {
 				asked <- err
 				_, _ = l.Accept()
 			}()
-			begun := time.Now()
-			out, _ := cmd.CombinedOutput()
+			_ = cmd.Wait() // the exit code says it all
 			if err := <-asked; err != nil {
 				t.Fatal(err)
 			}
-			if got := string(out); got != "lab: interrupted\n" {
+			if got := out.String(); got != "lab: interrupted\n" {
 				t.Errorf("said %q", got)
 			}
 			if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {

@@ -108,6 +108,12 @@ func (a *app) statusText(stacks []stack.Overview, list []statusJSON) error {
 		if err := tw.Flush(); err != nil {
 			return err
 		}
+		for _, what := range o.Missing {
+			fmt.Fprintf(a.stdout, "  ! %s\n", what)
+		}
+		if list[i].State != "up" && list[i].State != "starting" && o.Owner == "" {
+			fmt.Fprintf(a.stdout, "  → %s mends it\n", typed("lab up "+o.Name()))
+		}
 		for _, e := range list[i].Endpoints {
 			url := e.URL
 			if url == "" {

@@ -13,7 +13,6 @@ import (
 	"distlab/lab/check"
 	"distlab/lab/internal/report"
 	"distlab/lab/internal/runner"
-	"distlab/lab/internal/stack"
 )
 
 func (a *app) test() *cobra.Command {
@@ -90,11 +89,10 @@ func (a *app) testLab(ctx context.Context, lab check.Lab, f verifyFlags, stream 
 		return report.Test{}, err
 	}
 	r.Owned = true
-	lock, err := stack.Acquire(r.Project(), "test")
-	if err != nil {
+	if err := r.Lock(ctx, "test"); err != nil {
 		return report.Test{}, err
 	}
-	defer lock.Release()
+	defer r.Unlock()
 	variant := ""
 	return r.Test(ctx, runner.TestOptions{
 		Seed: f.seed,

@@ -53,11 +53,10 @@ func (a *app) upLab(ctx context.Context, lab check.Lab, instance, variant string
 	if err != nil {
 		return err
 	}
-	lock, err := stack.Acquire(r.Project(), "up")
-	if err != nil {
+	if err := r.Lock(ctx, "up"); err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer r.Unlock()
 	begun := time.Now()
 	p, err := r.Up(ctx, variant)
 	if err != nil {

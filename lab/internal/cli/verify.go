@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +16,6 @@ import (
 	"distlab/lab/check"
 	"distlab/lab/internal/report"
 	"distlab/lab/internal/runner"
-	"distlab/lab/internal/stack"
 )
 
 type verifyFlags struct {
@@ -186,11 +185,10 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 	if err != nil {
 		return rep, err
 	}
-	lock, err := stack.Acquire(r.Project(), "verify")
-	if err != nil {
+	if err := r.Lock(ctx, "verify"); err != nil {
 		return rep, err
 	}
-	defer lock.Release()
+	defer r.Unlock()
 	vo := runner.VerifyOptions{Variant: o.Variant, Claims: f.claims, Seed: f.seed}
 	if f.variant != "" && f.variant != o.Variant {
 		defer func() {
@@ -212,17 +210,20 @@ func (a *app) verifyLab(ctx context.Context, lab check.Lab, f verifyFlags, strea
 		}
 	}
 	p := a.printer(lab, vo.Variant, f.output, stream)
+	if v, ok := lab.Variant(f.variant); ok && len(v.Breaks) > 0 {
+		d.line("variant %s must break %s: there ✗ is what is wanted", v.Name, strings.Join(v.Breaks, ", "))
+	}
 	vo.Started = func(c check.Claim) { d.set(c.ID, c.Says, false, false) }
 	vo.Decided = func(c check.ClaimReport) {
 		d.above(func() { p.claim(c) })
 		d.clear()
 	}
-	rep, dir, err := r.Verify(ctx, vo)
+	rep, kept, err := r.Verify(ctx, vo)
 	if err != nil {
 		return rep, err
 	}
 	d.close(false)
-	p.summary(rep, dir)
+	p.summary(rep, kept)
 	return rep, nil
 }
 
@@ -258,7 +259,7 @@ func (p *printer) claim(c check.ClaimReport) {
 	}
 }
 
-func (p *printer) summary(rep check.Report, dir string) {
+func (p *printer) summary(rep check.Report, kept runner.Record) {
 	printing.Lock()
 	defer printing.Unlock()
 	if p.text != nil {
@@ -267,7 +268,10 @@ func (p *printer) summary(rep check.Report, dir string) {
 		}
 		p.text.Summary(rep)
 	}
-	if rel, err := filepath.Rel(p.app.root, dir); err == nil && dir != "" {
-		fmt.Fprintf(p.app.stderr, "record: %s\n", rel)
+	if kept.Dir != "" {
+		fmt.Fprintf(p.app.stderr, "record: %s\n", p.app.fromHere(kept.Dir))
+	}
+	if kept.Err != nil {
+		fmt.Fprintf(p.app.stderr, "warning: the record is not whole: %v\n", kept.Err)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,11 +44,18 @@ func completion(root *cobra.Command) {
 		for _, shell := range c.Commands() {
 			shells = append(shells, shell.Name())
 			shell.Args = noArgs
+			if shell.Name() == "bash" {
+				shell.Long = "Prints the script. For this shell alone: source <(" + typed("lab completion") + " bash)"
+				shell.RunE = func(cmd *cobra.Command, _ []string) error {
+					_, err := io.WriteString(cmd.OutOrStdout(), bashCompletion)
+					return err
+				}
+			}
 		}
 		all := strings.Join(shells, ", ")
 		c.Use = "completion SHELL"
 		c.Short = "A script that completes lab's words in a shell: " + all
-		c.Long = "Prints a script for one of " + all + ". For this shell alone, in bash: source <(lab completion bash)"
+		c.Long = "Prints a script for one of " + all + ". For this shell alone, in bash: source <(" + typed("lab completion") + " bash)"
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -57,6 +65,20 @@ func completion(root *cobra.Command) {
 		}
 	}
 }
+
+// bashCompletion does without the package bash-completion, which cobra's script wants, and without a lab in the PATH: bash goes by
+// the last part of a command, and the script asks whatever was typed.
+const bashCompletion = `# bash completion for lab, as lab or by a path such as scripts/lab
+_lab() {
+  local IFS=$'\n' word=${COMP_WORDS[COMP_CWORD]} line
+  COMPREPLY=()
+  while read -r line; do
+    line=${line%%$'\t'*}
+    case $line in :*) ;; "$word"*) COMPREPLY+=("$line") ;; esac
+  done < <("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _lab lab
+`
 
 // completeFlags offers a lab's variants and claims to the shell, once the lab is on the command line.
 func (a *app) completeFlags(cmd *cobra.Command) {

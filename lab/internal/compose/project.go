@@ -30,6 +30,7 @@ const (
 	LabelVariant  = "distlab.variant"  // on the services that the variant changes
 	LabelRoot     = "distlab.root"     // the clone it came from
 	LabelOwner    = "distlab.owner"    // the process without which it is an orphan; absent on what `lab up` starts
+	LabelSession  = "distlab.session"  // of the owner: what it owns lives as long as it holds a lock
 	LabelExpires  = "distlab.expires"  // RFC 3339; after it, it is an orphan whoever owns it
 )
 
@@ -88,6 +89,17 @@ func (s Source) Project() string {
 		name += "-" + s.Instance
 	}
 	return name
+}
+
+// projectName is what [Source.Project] gives, and what compose puts behind it for a network or a volume.
+var projectName = regexp.MustCompile(`^(` + Prefix + `(?:bench_)?[a-z][a-z0-9-]*-[a-z0-9-]+)_[a-zA-Z0-9]`)
+
+// ProjectOf is the project whose network or volume has this name, or "".
+func ProjectOf(name string) string {
+	if m := projectName.FindStringSubmatch(name); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // Files are the compose files, the override last.
@@ -160,22 +172,62 @@ func differing(a, b types.Services) map[string]bool {
 	return out
 }
 
+// relative is a file's path from the clone.
+func (s Source) relative(file string) string {
+	if rel, err := filepath.Rel(s.Root, file); err == nil {
+		return rel
+	}
+	return file
+}
+
+// broken says which file is: where it is a fragment that the lab's file extends, the error of the whole names the lab's.
 func broken(src Source, err error) error {
+	for _, file := range src.fragments() {
+		if fault := alone(file); fault != nil {
+			return hint.Wrap(fmt.Errorf("%s, which %s extends: %w", src.relative(file), src.Lab, fault),
+				"see it with: docker compose -f %s config --no-consistency", src.relative(file))
+		}
+	}
 	var args []string
 	for _, f := range src.Files() {
-		rel, relErr := filepath.Rel(src.Root, f)
-		if relErr != nil {
-			rel = f
-		}
-		args = append(args, "-f "+rel)
+		args = append(args, "-f "+src.relative(f))
 	}
 	return hint.Wrap(fmt.Errorf("compose file of %s: %w", src.Lab, err), "see it with: docker compose %s config",
 		strings.Join(args, " "))
 }
 
+var extendsFile = regexp.MustCompile(`(?m)^\s*(?:extends:\s*\{)?\s*file:\s*["']?([^\s"',}]+)`)
+
+// fragments are the files that the source's extend, as far as they can be read.
+func (s Source) fragments() (files []string) {
+	for _, f := range s.Files() {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		for _, m := range extendsFile.FindAllSubmatch(text, -1) {
+			file := filepath.Join(filepath.Dir(f), filepath.FromSlash(string(m[1])))
+			if !slices.Contains(files, file) {
+				files = append(files, file)
+			}
+		}
+	}
+	return files
+}
+
+// alone is what is wrong with a fragment by itself. It need not make sense without what extends it.
+func alone(file string) error {
+	opts, err := cli.NewProjectOptions([]string{file}, cli.WithName("fragment"), cli.WithConsistency(false), cli.WithOsEnv)
+	if err == nil {
+		_, err = opts.LoadProject(context.Background())
+	}
+	return err
+}
+
 // Owned are the labels that a stack's things get besides those that say which lab it is.
 type Owned struct {
 	Owner   string
+	Session string
 	Expires string
 }
 
@@ -185,6 +237,7 @@ func (p *Project) Labelled(o Owned) (*types.Project, error) {
 	labels := types.Labels{LabelLab: p.Lab, LabelInstance: p.Instance, LabelRoot: p.Root}
 	if o.Owner != "" {
 		labels[LabelOwner] = o.Owner
+		labels[LabelSession] = o.Session
 		labels[LabelExpires] = o.Expires
 	}
 	out, err := p.WithServicesTransform(func(name string, s types.ServiceConfig) (types.ServiceConfig, error) {

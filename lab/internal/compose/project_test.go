@@ -164,13 +164,13 @@ func TestLoadMissing(t *testing.T) {
 func TestLabelled(t *testing.T) {
 	root := clone(t)
 	p := load(t, compose.Source{Root: root, Lab: "family/name", Instance: "two"})
-	out, err := p.Labelled(compose.Owned{Owner: "host/1/2", Expires: "2030-01-01T00:00:00Z"})
+	out, err := p.Labelled(compose.Owned{Owner: "host/1/2", Session: "s", Expires: "2030-01-01T00:00:00Z"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
 		compose.LabelLab: "family/name", compose.LabelInstance: "two", compose.LabelRoot: root,
-		compose.LabelOwner: "host/1/2", compose.LabelExpires: "2030-01-01T00:00:00Z",
+		compose.LabelOwner: "host/1/2", compose.LabelSession: "s", compose.LabelExpires: "2030-01-01T00:00:00Z",
 	}
 	for name, s := range out.Services {
 		if s.Build != nil || s.PullPolicy != types.PullPolicyNever {
@@ -245,5 +245,29 @@ func TestVariant(t *testing.T) {
 	}
 	if out.Services["spy"].Labels[compose.LabelVariant] != "spied" || out.Services["app"].Labels[compose.LabelVariant] != "" {
 		t.Errorf("a service that the variant adds: %v", out.Services["spy"].Labels)
+	}
+}
+
+// TestProjectOf: what compose calls a network or a volume leads back to the project, and nobody else's name does.
+func TestProjectOf(t *testing.T) {
+	for name, want := range map[string]string{
+		"distlab-sidecar-tls_default":        "distlab-sidecar-tls",
+		"distlab-sidecar-tls-two_my_data":    "distlab-sidecar-tls-two",
+		"distlab-bench_sidecar-tls_data":     "distlab-bench_sidecar-tls",
+		"distlab-sidecar-tls":                "",
+		"distlab-doctor-4711":                "",
+		"distlab_x":                          "",
+		"sidecar-tls_data":                   "",
+		"my-distlab-sidecar-tls_data":        "",
+		"distlab-" + strings.Repeat("a", 64): "",
+	} {
+		if got := compose.ProjectOf(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	for _, src := range []compose.Source{{Lab: "a/b"}, {Lab: "a/b", Instance: "test-1"}, {Lab: "a/b", Bench: true}} {
+		if got := compose.ProjectOf(src.Project() + "_default"); got != src.Project() {
+			t.Errorf("%s: %q", src.Project(), got)
+		}
 	}
 }

@@ -31,7 +31,7 @@ func (p *Project) lintWritten(say func(string, ...any)) {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(services)) {
-			lintFragment(f, name, services, seen, say)
+			p.lintFragment(f, name, services, seen, say)
 		}
 	}
 }
@@ -51,14 +51,18 @@ func readWritten(file string) (map[string]written, error) {
 }
 
 // lintFragment checks a service of a file, and what it extends.
-func lintFragment(file, name string, services map[string]written, seen map[string]bool, say func(string, ...any)) {
+func (p *Project) lintFragment(file, name string, services map[string]written, seen map[string]bool, say func(string, ...any)) {
 	s, ok := services[name]
 	key := file + " " + name
 	if !ok || seen[key] {
 		return
 	}
 	seen[key] = true
-	here := func(format string, args ...any) { say("service "+name+": "+format, args...) }
+	where := "service " + name
+	if !slices.Contains(p.Files(), file) { // a fragment: the fault is not in the lab's own file
+		where += " in " + p.relative(file)
+	}
+	here := func(format string, args ...any) { say(where+": "+format, args...) }
 	lintImage(s.Image, here)
 	if s.DependsOn.Kind == yaml.SequenceNode {
 		here("depends_on says no condition: service_started, service_healthy or service_completed_successfully")
@@ -78,14 +82,14 @@ func lintFragment(file, name string, services map[string]written, seen map[strin
 		return // compose-go has said so
 	}
 	if extends.File == "" {
-		lintFragment(file, extends.Service, services, seen, say)
+		p.lintFragment(file, extends.Service, services, seen, say)
 		return
 	}
 	other := filepath.Join(filepath.Dir(file), extends.File)
 	if fragments, err := readWritten(other); err != nil {
 		say("%v", err)
 	} else {
-		lintFragment(other, extends.Service, fragments, seen, say)
+		p.lintFragment(other, extends.Service, fragments, seen, say)
 	}
 }
 

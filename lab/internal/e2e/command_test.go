@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,6 +55,7 @@ type world struct {
 	root   string
 	engine *stack.Engine
 	env    []string
+	under  []string // a command that its commands are run by
 }
 
 func newWorld(t *testing.T, labs ...string) *world {
@@ -98,7 +100,8 @@ type process struct {
 
 func (w *world) start(args ...string) *process {
 	w.t.Helper()
-	p := &process{t: w.t, cmd: exec.Command(os.Args[0], args...), done: make(chan struct{})}
+	line := append(append(slices.Clone(w.under), os.Args[0]), args...)
+	p := &process{t: w.t, cmd: exec.Command(line[0], line[1:]...), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), append([]string{asLab + "=1", "DISTLAB_ROOT=" + w.root, "NO_COLOR=1"}, w.env...)...)
 	p.cmd.Stdout = locked{p, &p.stdout}
 	p.cmd.Stderr = locked{p, &p.stderr}
@@ -148,6 +151,14 @@ func (p *process) wait() result {
 func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// signalGroup reaches what the process has started, too.
+func (p *process) signalGroup(s syscall.Signal) {
+	p.t.Helper()
+	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil {
 		p.t.Fatal(err)
 	}
 }

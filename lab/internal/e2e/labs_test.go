@@ -14,7 +14,7 @@ var catalog = []check.Lab{
 	{
 		Name: "test/plain",
 		Claims: []check.Claim{
-			{ID: "answers", Says: "the page answers 200", Measure: answers},
+			{ID: "answers", Says: "the page answers 200", Measure: answersAt("app")},
 			{ID: "wrong", Says: "two and two is five", Measure: func(context.Context, *check.Stack) (check.Result, error) {
 				return check.Decide(2+2 == 5, "%d", 2+2).Want("5").Of(1), nil
 			}},
@@ -25,13 +25,18 @@ var catalog = []check.Lab{
 		},
 		Variants: []check.Variant{{Name: "loopback", Says: "nobody can reach the app", Breaks: []string{"answers"}}},
 	},
-	{Name: "test/slow", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answers}}},
-	{Name: "test/dies", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answers}}},
-	{Name: "test/absent", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answers}}},
+	{Name: "test/pod", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answersAt("pod")}}},
+	{Name: "test/slow", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answersAt("app")}}},
+	{Name: "test/dies", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answersAt("app")}}},
+	{Name: "test/absent", Claims: []check.Claim{{ID: "answers", Says: "the page answers 200", Measure: answersAt("app")}}},
 }
 
-func answers(ctx context.Context, s *check.Stack) (check.Result, error) {
-	addr, err := s.Address(ctx, "app", 8080)
+func answersAt(service string) func(context.Context, *check.Stack) (check.Result, error) {
+	return func(ctx context.Context, s *check.Stack) (check.Result, error) { return answers(ctx, s, service) }
+}
+
+func answers(ctx context.Context, s *check.Stack, service string) (check.Result, error) {
+	addr, err := s.Address(ctx, service, 8080)
 	if err != nil {
 		return check.Result{}, err
 	}

@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +22,7 @@ func TestUpVerifyDown(t *testing.T) {
 	if strings.Contains(up.stdout, "{") {
 		t.Errorf("a placeholder was not filled in:\n%s", up.stdout)
 	}
-	w.want(0, []string{"verify", "plain", "--claim", "answers"}, "answers", "200", "record: .lab/runs/test-plain/")
+	w.want(0, []string{"verify", "plain", "--claim", "answers"}, "answers", "200", "record: ", ".lab/runs/test-plain/")
 	w.want(1, []string{"verify", "plain", "--claim", "wrong"}, "two and two is five")
 	w.want(2, []string{"verify", "plain", "--claim", "unsure"}, "nothing to measure with")
 	w.want(1, []string{"verify", "plain", "--claim", "unsure,wrong,answers"})
@@ -93,6 +96,48 @@ func TestUpAgain(t *testing.T) {
 		t.Error("the stopped service was made anew, not started")
 	}
 	w.want(0, []string{"verify", "plain", "--claim", "answers"})
+}
+
+// TestPodStays: a pod that is up is left alone by a second up. docker/compose 5.2 and 5.3 made every container with
+// network_mode: service:… anew each time (docker/compose#13878).
+func TestPodStays(t *testing.T) {
+	const project = "distlab-test-pod"
+	w := newWorld(t, "test/pod")
+	w.want(0, []string{"up", "pod"})
+	before := w.containers(project)
+	for range 2 {
+		w.want(0, []string{"up", "pod"})
+		for service, c := range w.containers(project) {
+			if c.ID != before[service].ID {
+				t.Errorf("service %s was made anew though it ran", service)
+			}
+		}
+	}
+}
+
+// TestRecordElsewhere: a verdict is not lost because the stack was started from another clone, or because nothing can be kept.
+func TestRecordElsewhere(t *testing.T) {
+	w := newWorld(t, "test/plain")
+	w.want(0, []string{"up", "plain"})
+	other := another(t, w)
+	verify := []string{"verify", "plain", "--claim", "answers"}
+	other.want(0, verify, "pass: 1 of 1 claims", "record: ")
+	latest := filepath.Join(other.root, ".lab", "runs", "test-plain", "latest")
+	for _, name := range []string{"report.json", "compose.yaml", "containers.json", "app-1.log"} {
+		if _, err := os.Stat(filepath.Join(latest, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.RemoveAll(w.root); err != nil { // the clone that it came from
+		t.Fatal(err)
+	}
+	other.want(0, verify, "pass: 1 of 1 claims", "record: ")
+	runs := filepath.Join(other.root, ".lab", "runs")
+	if err := errors.Join(os.RemoveAll(runs), os.WriteFile(runs, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	other.want(0, verify, "pass: 1 of 1 claims", "warning: the record is not whole")
+	other.want(0, []string{"down", "plain"})
 }
 
 func TestTwoInstances(t *testing.T) {

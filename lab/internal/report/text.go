@@ -120,15 +120,18 @@ func (p *Printer) text(indent, line string) {
 
 // wrap writes words from the column of the indent on, and goes on there in the next line when the width is used up.
 // A terminal that leaves hardly a word beside the indent wraps by itself better.
-func (p *Printer) wrap(indent string, words []string) {
-	at, wide := len(indent), p.o.Width
+func (p *Printer) wrap(indent string, words []string) { p.wrapFrom(len(indent), indent, words) }
+
+// wrapFrom begins at a column of its own.
+func (p *Printer) wrapFrom(at int, indent string, words []string) {
+	wide := p.o.Width
 	if wide < len(indent)+20 {
 		wide = 0
 	}
 	for i, word := range words {
 		n := utf8.RuneCountInString(word)
 		switch {
-		case i == 0:
+		case i == 0: // it stays where the caller has begun
 		case wide > 0 && at+1+n > wide:
 			p.printf("\n%s", indent)
 			at = len(indent)
@@ -171,11 +174,14 @@ func tally(claims []check.ClaimReport) string {
 
 // Summary writes the verdict, and what repeats the run.
 func (p *Printer) Summary(r check.Report) error {
-	p.printf("%s: %s in %.1f s, seed %d", p.o.paint(r.Verdict, string(known(r.Verdict))), tally(r.Claims), r.Seconds, r.Seed)
+	verdict := string(known(r.Verdict))
+	words := append(strings.Fields(tally(r.Claims)), fmt.Sprintf("in %.1f s,", r.Seconds), fmt.Sprintf("seed %d", r.Seed))
 	if r.Engine != "" {
-		p.printf(", %s", oneLine(r.Engine))
+		words[len(words)-1] += ","
+		words = append(words, strings.Fields(oneLine(r.Engine))...)
 	}
-	p.printf("\n")
+	p.printf("%s: ", p.o.paint(r.Verdict, verdict))
+	p.wrapFrom(utf8.RuneCountInString(verdict)+2, "  ", words)
 	return p.err
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,22 @@ type Runner struct {
 	Bench    bool // the stack is that of the lab's comparison, not the lab itself
 	Owned    bool // the stack belongs to this process, as a test's does
 	Progress stack.Progress
+
+	lock *stack.Lock
+}
+
+// Lock takes the stack for a verb, or says who has it. Up, Verify and Down want it held.
+func (r *Runner) Lock(ctx context.Context, verb string) (err error) {
+	r.lock, err = r.Engine.Lock(ctx, r.Project(), verb)
+	return err
+}
+
+// Unlock lets go of the stack. It waits for nothing that was not begun.
+func (r *Runner) Unlock() { r.lock.Release() }
+
+// Driver is the running stack as the checks see it. Its records go to a folder, or nowhere.
+func (r *Runner) Driver(runDir string) *stack.Driver {
+	return &stack.Driver{Engine: r.Engine, Project: r.Project(), Lock: r.lock, RunDir: runDir}
 }
 
 // ErrNotUp says that a lab has no running stack.
@@ -80,14 +97,9 @@ func (r *Runner) Down(ctx context.Context) error {
 
 // Status is the stack as the engine has it, or ErrNotUp.
 func (r *Runner) Status(ctx context.Context) (stack.Overview, error) {
-	all, err := r.Engine.Overviews(ctx)
-	if err != nil {
-		return stack.Overview{}, err
-	}
-	for _, o := range all {
-		if o.Project == r.Project() {
-			return o, nil
-		}
+	o, err := r.Engine.Overview(ctx, r.Project())
+	if err != nil || len(o.Members) > 0 {
+		return o, err
 	}
 	return stack.Overview{}, hint.Wrap(fmt.Errorf("%s %w", r.Name(), ErrNotUp), "bring it up: lab up %s%s", r.Lab.Name, r.nameFlag())
 }
@@ -116,42 +128,66 @@ type VerifyOptions struct {
 	Decided func(check.ClaimReport)
 }
 
-// Verify decides the lab's claims on the running stack and records the run. The string is the folder of the record.
-func (r *Runner) Verify(ctx context.Context, o VerifyOptions) (check.Report, string, error) {
+// Record is where a run was recorded.
+type Record struct {
+	Dir string // "" where there is none
+	Err error  // what of it could not be kept: no reason to lose a verdict
+}
+
+// Verify decides the lab's claims on the running stack and records the run.
+func (r *Runner) Verify(ctx context.Context, o VerifyOptions) (check.Report, Record, error) {
 	if err := r.Images.Build(ctx, "probe"); err != nil {
-		return check.Report{}, "", err
+		return check.Report{}, Record{}, err
 	}
+	var kept Record
 	rec, err := record.New(r.Root, r.Lab.Name)
-	if err != nil {
-		return check.Report{}, "", err
+	if kept.Err = err; err == nil {
+		kept.Dir = rec.Dir
 	}
 	begun := time.Now()
-	s := check.NewStack(&stack.Driver{Engine: r.Engine, Project: r.Project(), RunDir: rec.Dir}, o.Seed)
+	s := check.NewStack(r.Driver(kept.Dir), o.Seed)
 	s.Instance, s.Variant = r.Instance, o.Variant
 	rep := check.Run(ctx, r.Lab, s, check.Options{
 		Claims: o.Claims, Engine: r.Engine.Describe(), Started: o.Started, Decided: o.Decided,
 	})
 	if ctx.Err() != nil {
-		return rep, rec.Dir, context.Cause(ctx)
+		return rep, kept, context.Cause(ctx)
 	}
-	return rep, rec.Dir, r.keep(ctx, rec, rep, begun)
+	if rec != nil {
+		kept.Err = r.keep(ctx, rec, rep, begun)
+	}
+	return rep, kept, nil
 }
 
-// keep writes a run's record: the reports, the compose file that ran, and what every container logged meanwhile.
+// keep writes a run's record: the reports, what ran, as its compose file and as the engine has it, and what every container
+// logged meanwhile. The compose file is with the clone that the stack was started from, which may be another one, or gone.
 func (r *Runner) keep(ctx context.Context, rec *record.Run, rep check.Report, begun time.Time) error {
 	errs := []error{
 		rec.Write("report.json", func(w record.Writer) error { return report.JSON(w, rep) }),
 		rec.Write("report.txt", func(w record.Writer) error { return report.Text(w, report.Options{}, rep) }),
 		rec.Write("junit.xml", func(w record.Writer) error { return report.JUnit(w, rep) }),
-		rec.Copy("compose.yaml", stack.Kept(r.Root, r.Project())),
+	}
+	data := func(name string, data []byte) {
+		errs = append(errs, rec.Write(name, func(w record.Writer) error {
+			_, err := w.Write(data)
+			return err
+		}))
+	}
+	o, err := r.Engine.Overview(ctx, r.Project())
+	errs = append(errs, err)
+	if file := stack.Kept(o.Root, r.Project()); o.Root != "" {
+		if err := rec.Copy("compose.yaml", file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	ran, err := r.Engine.Inspect(ctx, r.Project())
+	if errs = append(errs, err); err == nil {
+		data("containers.json", ran)
 	}
 	logs, err := r.Engine.Collect(ctx, r.Project(), begun)
 	errs = append(errs, err)
 	for name, text := range logs {
-		errs = append(errs, rec.Write(name+".log", func(w record.Writer) error {
-			_, err := w.Write([]byte(text))
-			return err
-		}))
+		data(name+".log", []byte(text))
 	}
 	errs = append(errs, rec.Finish())
 	return errors.Join(errs...)

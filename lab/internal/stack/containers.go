@@ -3,12 +3,14 @@ package stack
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -25,7 +27,7 @@ func (e *Engine) list(ctx context.Context, labels ...string) ([]container.Summar
 		Filters: make(client.Filters).Add("label", labels...),
 	})
 	if err != nil {
-		return nil, Explain(e.Host, fmt.Errorf("list containers: %w", err))
+		return nil, e.explain(ctx, fmt.Errorf("list containers: %w", err))
 	}
 	slices.SortFunc(res.Items, func(a, b container.Summary) int {
 		if c := strings.Compare(a.Labels[api.ServiceLabel], b.Labels[api.ServiceLabel]); c != 0 {
@@ -78,7 +80,7 @@ func (e *Engine) containers(ctx context.Context, project string) ([]container.Su
 func (e *Engine) state(ctx context.Context, id string) (check.State, error) {
 	res, err := e.Docker.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return check.State{}, Explain(e.Host, fmt.Errorf("inspect container: %w", err))
+		return check.State{}, e.explain(ctx, fmt.Errorf("inspect container: %w", err))
 	}
 	c := res.Container
 	st := check.State{
@@ -106,9 +108,11 @@ func (e *Engine) state(ctx context.Context, id string) (check.State, error) {
 // Member is one container of a stack as `lab status` tells of it.
 type Member struct {
 	check.Container
-	Status string // running, exited, …
-	Health string
-	Image  string
+	Status   string // running, exited, …
+	ExitCode int    // where it has ended
+	OneShot  bool   // it ends by itself: another service waits for that
+	Health   string
+	Image    string
 }
 
 // Overview is one stack as found in the engine.
@@ -119,8 +123,10 @@ type Overview struct {
 	Variant  string
 	Root     string
 	Owner    Owner
+	Session  string // of the owner: it lives as long as that holds a lock
 	Expires  time.Time
 	Members  []Member
+	Missing  []string // what it should have and has not, in words
 }
 
 // State is the stack in a word: up (all run, none unhealthy), starting, partial or down.
@@ -128,6 +134,8 @@ func (o Overview) State() string {
 	running, starting, bad := 0, 0, 0
 	for _, m := range o.Members {
 		switch {
+		case m.OneShot && m.Status == "exited" && m.ExitCode == 0:
+			running++
 		case m.Status == "running" && m.Health == "starting":
 			starting++
 		case m.Status == "running" && m.Health != "unhealthy":
@@ -137,7 +145,7 @@ func (o Overview) State() string {
 		}
 	}
 	switch {
-	case bad > 0 && running+starting > 0:
+	case (bad > 0 || len(o.Missing) > 0) && running+starting > 0:
 		return "partial"
 	case bad > 0:
 		return "down"
@@ -147,46 +155,76 @@ func (o Overview) State() string {
 	return "up"
 }
 
+// Name is the stack as a person names it.
+func (o Overview) Name() string {
+	if o.Instance == "" {
+		return o.Lab
+	}
+	return o.Lab + " --name " + o.Instance
+}
+
 // Overviews are all stacks of distlab in the engine, by project name.
 func (e *Engine) Overviews(ctx context.Context) ([]Overview, error) {
 	all, err := e.list(ctx, compose.LabelLab, api.ServiceLabel)
 	if err != nil {
 		return nil, err
 	}
-	byProject := map[string]*Overview{}
-	var order []string
+	byProject := map[string][]container.Summary{}
 	for _, c := range all {
-		if c.Labels[api.OneoffLabel] == "True" {
-			continue
+		if c.Labels[api.OneoffLabel] != "True" {
+			byProject[c.Labels[api.ProjectLabel]] = append(byProject[c.Labels[api.ProjectLabel]], c)
 		}
-		p := c.Labels[api.ProjectLabel]
-		o, ok := byProject[p]
-		if !ok {
-			o = &Overview{
-				Project: p, Lab: c.Labels[compose.LabelLab], Instance: c.Labels[compose.LabelInstance],
-				Variant: c.Labels[compose.LabelVariant], Root: c.Labels[compose.LabelRoot],
-				Owner: Owner(c.Labels[compose.LabelOwner]),
-			}
-			if t, err := time.Parse(time.RFC3339, c.Labels[compose.LabelExpires]); err == nil {
-				o.Expires = t
-			}
-			byProject[p] = o
-			order = append(order, p)
+	}
+	var out []Overview
+	for _, project := range slices.Sorted(maps.Keys(byProject)) {
+		o := overview(project, byProject[project])
+		if o.Missing, err = e.missing(ctx, o, byProject[project]); err != nil {
+			return nil, err
 		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// Overview is one stack; it has no members where there is none.
+func (e *Engine) Overview(ctx context.Context, project string) (Overview, error) {
+	all, err := e.containers(ctx, project)
+	if err != nil || len(all) == 0 {
+		return Overview{Project: project}, err
+	}
+	o := overview(project, all)
+	o.Missing, err = e.missing(ctx, o, all)
+	return o, err
+}
+
+func overview(project string, all []container.Summary) Overview {
+	labels := all[0].Labels
+	o := Overview{
+		Project: project, Lab: labels[compose.LabelLab], Instance: labels[compose.LabelInstance], Root: labels[compose.LabelRoot],
+		Owner: Owner(labels[compose.LabelOwner]), Session: labels[compose.LabelSession], Expires: expires(labels),
+	}
+	oneShot := map[string]bool{}
+	for _, c := range all {
+		// "pod:service_started:false,setup:service_completed_successfully:false"
+		for dependency := range strings.SplitSeq(c.Labels[api.DependenciesLabel], ",") {
+			if part := strings.Split(dependency, ":"); len(part) > 1 && part[1] == types.ServiceConditionCompletedSuccessfully {
+				oneShot[part[0]] = true
+			}
+		}
+	}
+	for _, c := range all {
 		// A variant that replaced part of the stack shows on that part.
 		if v := c.Labels[compose.LabelVariant]; v != "" {
 			o.Variant = v
 		}
-		o.Members = append(o.Members, Member{
+		m := Member{
 			Container: describe(c), Status: string(c.State), Health: healthOf(c), Image: c.Image,
-		})
+			OneShot: oneShot[c.Labels[api.ServiceLabel]],
+		}
+		_, _ = fmt.Sscanf(c.Status, "Exited (%d)", &m.ExitCode) // a list has it nowhere else
+		o.Members = append(o.Members, m)
 	}
-	slices.Sort(order)
-	var out []Overview
-	for _, p := range order {
-		out = append(out, *byProject[p])
-	}
-	return out, nil
+	return o
 }
 
 // healthOf reads a container's health from its status line, which is where engines before API 1.52 keep it in a

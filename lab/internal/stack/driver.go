@@ -3,19 +3,16 @@ package stack
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/pkg/stdcopy"
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/check"
@@ -25,12 +22,11 @@ import (
 type Driver struct {
 	Engine  *Engine
 	Project string
+	Lock    *Lock  // of the stack, for who does faults or starts probes
 	RunDir  string // where Record keeps files; "" keeps none
 
 	probeImage string // that PinProbe has chosen, or ""
-
-	mu      sync.Mutex
-	journal journal
+	ill        bool   // the stack was not whole when last looked at
 }
 
 var _ check.Driver = (*Driver)(nil)
@@ -61,42 +57,26 @@ func (d *Driver) Do(ctx context.Context, id string, a check.Action) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	d.journal.Project, d.journal.Owner = d.Project, Self()
-	d.journal.Faults = append(d.journal.Faults, n)
-	err = d.journal.save()
-	d.mu.Unlock()
-	if err != nil {
+	if err := d.Lock.note(ctx, n); err != nil {
 		return err
 	}
 	if err := d.Engine.do(ctx, id, a, n); err != nil {
-		return Explain(d.Engine.Host, err)
+		return d.Engine.explain(ctx, err)
 	}
 	return nil
 }
 
 // Undo implements [check.Driver]: the newest fault of that kind on that container.
 func (d *Driver) Undo(ctx context.Context, id string, a check.Action) error {
-	d.mu.Lock()
-	at := -1
-	for i, n := range d.journal.Faults {
-		if n.Container == id && n.Action.Kind == a.Kind {
-			at = i
-		}
-	}
-	if at < 0 {
-		d.mu.Unlock()
+	n, ok := d.Lock.last(id, a.Kind)
+	if !ok {
 		return nil
 	}
-	n := d.journal.Faults[at]
-	d.mu.Unlock()
 	if err := d.Engine.undo(ctx, n); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.journal.Faults = append(d.journal.Faults[:at:at], d.journal.Faults[at+1:]...)
-	return d.journal.save()
+	d.Lock.undone(id, a.Kind)
+	return nil
 }
 
 // Exec implements [check.Driver].
@@ -107,11 +87,11 @@ func (d *Driver) Exec(ctx context.Context, id string, cmd []string) (check.Outpu
 func (e *Engine) exec(ctx context.Context, id string, cmd []string) (check.Output, error) {
 	made, err := e.Docker.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
 	if err != nil {
-		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, e.explain(ctx, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	at, err := e.Docker.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
 	if err != nil {
-		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, e.explain(ctx, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	defer at.Close()
 	stop := context.AfterFunc(ctx, at.Close) // the stream does not know of ctx
@@ -122,7 +102,7 @@ func (e *Engine) exec(ctx context.Context, id string, cmd []string) (check.Outpu
 	}
 	res, err := e.Docker.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
 	if err != nil {
-		return check.Output{}, Explain(e.Host, fmt.Errorf("exec %s: %w", cmd[0], err))
+		return check.Output{}, e.explain(ctx, fmt.Errorf("exec %s: %w", cmd[0], err))
 	}
 	return check.Output{ExitCode: res.ExitCode, Stdout: stdout.String(), Stderr: stderr.String()}, nil
 }
@@ -139,7 +119,7 @@ func (d *Driver) Logs(ctx context.Context, id string, since time.Time) (string, 
 func (e *Engine) logs(ctx context.Context, id string, opts client.ContainerLogsOptions) (string, error) {
 	r, err := e.Docker.ContainerLogs(ctx, id, opts)
 	if err != nil {
-		return "", Explain(e.Host, fmt.Errorf("read logs: %w", err))
+		return "", e.explain(ctx, fmt.Errorf("read logs: %w", err))
 	}
 	defer r.Close()
 	var out bytes.Buffer
@@ -161,41 +141,46 @@ func (d *Driver) ReadFile(ctx context.Context, id, path string) ([]byte, error) 
 	return f.Content, nil
 }
 
-// Settled implements [check.Driver].
+// passing is how long a container may look ended: the engine is about to start it again.
+const passing = 2 * time.Second
+
+// Settled implements [check.Driver]. Where something was stopped, paused or taken away by hand, it waits for nothing: that does
+// not pass by itself.
 func (d *Driver) Settled(ctx context.Context) error {
-	return check.Wait(ctx, "a healthy lab", func(ctx context.Context) error {
-		all, err := d.Engine.containers(ctx, d.Project)
+	begun := time.Now()
+	var ill error
+	wait, stop := context.WithCancel(ctx)
+	defer stop()
+	err := check.Wait(wait, "a healthy lab", func(ctx context.Context) error {
+		o, err := d.Engine.Overview(ctx, d.Project)
 		if err != nil {
 			return err
 		}
-		if len(all) == 0 {
-			return fmt.Errorf("%s has no container", d.Project)
+		if len(o.Members) == 0 {
+			ill = fmt.Errorf("%s has no container", d.Project)
+			stop()
+			return ill
 		}
-		done := completed(all)
-		for _, c := range all {
-			if c.State == "exited" && done[c.Labels[api.ServiceLabel]] && strings.HasPrefix(c.Status, "Exited (0)") {
-				continue
+		if wrong := o.Ill(); len(wrong) > 0 {
+			err := fmt.Errorf("%s: lab up %s mends it", strings.Join(wrong, ", "), o.Name())
+			if d.ill || time.Since(begun) > passing {
+				ill = err
+				stop()
 			}
-			if h := healthOf(c); c.State != "running" || h == "starting" || h == "unhealthy" {
-				return fmt.Errorf("%s is %s %s", name(c), c.State, h)
+			return err
+		}
+		for _, m := range o.Members {
+			if m.Status == "restarting" || m.Status == "running" && (m.Health == "starting" || m.Health == "unhealthy") {
+				return fmt.Errorf("%s is %s %s", m.Name, m.Status, m.Health)
 			}
 		}
 		return nil
 	})
-}
-
-// completed are the one-shots: services that another one wants to have completed. A container tells it by the label in which
-// compose keeps what it depends on, SERVICE:CONDITION:RESTART with commas between.
-func completed(all []container.Summary) map[string]bool {
-	done := map[string]bool{}
-	for _, c := range all {
-		for dependency := range strings.SplitSeq(c.Labels[api.DependenciesLabel], ",") {
-			if service, rest, _ := strings.Cut(dependency, ":"); strings.HasPrefix(rest, types.ServiceConditionCompletedSuccessfully) {
-				done[service] = true
-			}
-		}
+	d.ill = ill != nil
+	if ill != nil {
+		return ill
 	}
-	return done
+	return err
 }
 
 // Record implements [check.Driver].
@@ -204,6 +189,23 @@ func (d *Driver) Record(name string, data []byte) error {
 		return nil
 	}
 	return os.WriteFile(filepath.Join(d.RunDir, filepath.Base(name)), data, 0o644)
+}
+
+// Inspect is what the engine says of every container of a project, as JSON.
+func (e *Engine) Inspect(ctx context.Context, project string) ([]byte, error) {
+	all, err := e.containers(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	out := []json.RawMessage{}
+	for _, c := range all {
+		res, err := e.Docker.ContainerInspect(ctx, c.ID, client.ContainerInspectOptions{})
+		if err != nil {
+			return nil, e.explain(ctx, fmt.Errorf("inspect %s: %w", name(c), err))
+		}
+		out = append(out, res.Raw)
+	}
+	return json.MarshalIndent(out, "", "  ")
 }
 
 // Collect is what every container of a project has logged since then, by container name.

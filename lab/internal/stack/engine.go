@@ -8,12 +8,9 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/config"
@@ -40,9 +37,6 @@ type Engine struct {
 // Describe is the engine in a few words, for reports.
 func (e *Engine) Describe() string { return fmt.Sprintf("Docker %s (API %s)", e.Version, e.APIVersion) }
 
-// engineTimeout is how long an engine may take to answer the first question.
-const engineTimeout = 10 * time.Second
-
 // Connect finds the engine as the docker command would, DOCKER_HOST and contexts included, and asks its version.
 func Connect(ctx context.Context) (*Engine, error) {
 	logrus.SetOutput(io.Discard) // the libraries' warnings; the terminal is ours
@@ -52,14 +46,14 @@ func Connect(ctx context.Context) (*Engine, error) {
 		return nil, hint.Wrap(fmt.Errorf("docker client: %w", err), "DOCKER_HOST or the Docker context is wrong: docker context ls")
 	}
 	e := &Engine{Docker: docker, Host: docker.DaemonHost()}
-	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, engineTimeout, errSilent)
 	defer cancel()
 	if _, err := e.Docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
-		return nil, Explain(e.Host, err)
+		return nil, e.explain(ctx, err)
 	}
 	v, err := e.Docker.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
-		return nil, Explain(e.Host, err)
+		return nil, e.explain(ctx, err)
 	}
 	e.Version, e.APIVersion, e.Arch = v.Version, v.APIVersion, v.Arch
 	e.compose, err = newCompose(docker, opts)
@@ -86,33 +80,3 @@ func newCompose(docker client.APIClient, opts *flags.ClientOptions) (api.Compose
 
 // refuse answers compose's questions: a volume that differs from the compose file is kept.
 func refuse(string, bool) (bool, error) { return false, nil }
-
-// Explain turns an engine's error into a fact and a remedy.
-func Explain(host string, err error) error {
-	if err == nil || hint.Of(err) != "" {
-		return err
-	}
-	text := err.Error()
-	switch {
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, os.ErrPermission) || strings.Contains(text, "permission denied while trying to connect"):
-		return hint.Wrap(fmt.Errorf("may not talk to Docker at %s: permission denied", host),
-			"join the docker group (sudo usermod -aG docker $USER, then log in again), or use sudo")
-	case client.IsErrConnectionFailed(err) || strings.Contains(text, "Cannot connect to the Docker daemon") ||
-		strings.Contains(text, "failed to connect to the docker API"):
-		return hint.Wrap(fmt.Errorf("cannot reach Docker at %s", host),
-			"start it (sudo service docker start), or say where it is: DOCKER_HOST=unix:///path/docker.sock")
-	case errors.Is(err, context.DeadlineExceeded):
-		return hint.Wrap(fmt.Errorf("no answer from Docker at %s within %v", host, engineTimeout),
-			"the engine hangs: restart it (sudo service docker restart)")
-	case strings.Contains(text, "no space left on device"):
-		return hint.Wrap(fmt.Errorf("the engine's disk is full: %w", err), "make room: lab gc, docker system prune; then df -h")
-	case strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use"):
-		return hint.Wrap(fmt.Errorf("a port is taken: %w", err), "leave the port variable unset for a free port, or choose another one")
-	case strings.Contains(text, "non-overlapping IPv4 address pool") || strings.Contains(text, "all predefined address pools"):
-		return hint.Wrap(fmt.Errorf("the engine has no subnet left for a network: %w", err),
-			"remove networks that nobody uses: lab gc, docker network prune")
-	}
-	return err
-}

@@ -74,7 +74,12 @@ func bring(t *testing.T) (*stack.Engine, *stack.Driver) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lock, err := e.Lock(t.Context(), src.Project(), "go test")
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
+		defer lock.Release()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := e.Down(ctx, src.Project(), nil); err != nil {
@@ -87,7 +92,7 @@ func bring(t *testing.T) (*stack.Engine, *stack.Driver) {
 	if err := e.Up(t.Context(), p, stack.UpOptions{Owned: true}); err != nil {
 		t.Fatal(err)
 	}
-	return e, &stack.Driver{Engine: e, Project: src.Project()}
+	return e, &stack.Driver{Engine: e, Project: src.Project(), Lock: lock}
 }
 
 // TestFaults does every fault to a real container, within claims: each must be seen, and healed afterwards.
@@ -216,39 +221,40 @@ func TestNoEffect(t *testing.T) {
 // it does not run.
 func TestRunIsUndone(t *testing.T) {
 	e, d := bring(t)
-	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	app, err := d.Containers(t.Context(), "app")
 	if err != nil || len(app) != 1 {
 		t.Fatal(app, err)
 	}
 	left := func(undo string) {
 		t.Helper()
-		file := filepath.Join(stack.StateDir(), "faults", d.Project+".json")
-		journal := fmt.Sprintf(`{"project": %q, "owner": "gone", "faults": [{"container": "of old", "was_up": true,
+		journal := fmt.Sprintf(`{"faults": [{"container": "of old", "was_up": true,
 			"replica": {"project": %q, "service": "app", "number": 1}, "action": {"kind": "run", "undo": ["/legacy-app", %q]}}]}`,
-			d.Project, d.Project, undo)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(journal), 0o600)); err != nil {
+			d.Project, undo)
+		if err := e.Leave(t.Context(), d.Project, journal); err != nil {
 			t.Fatal(err)
 		}
 	}
 	left("no-such-command")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if done, err := e.Heal(ctx); len(done) > 0 || err == nil || !strings.Contains(err.Error(), "exit code 2") {
+	if done, err := e.HealHeld(ctx, d.Project); len(done) > 0 || err == nil || !strings.Contains(err.Error(), "exit code 2") {
 		t.Errorf("an undo that fails: %q, %v", done, err)
+	}
+	if _, err := e.Docker.ContainerRemove(t.Context(), d.Project+".left-by-a-test", client.ContainerRemoveOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	left("version")
 	if _, err := e.Docker.ContainerStop(t.Context(), app[0].ID, client.ContainerStopOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := e.Heal(t.Context()); len(done) > 0 || err != nil {
+	if done, err := e.HealHeld(t.Context(), d.Project); len(done) > 0 || err != nil {
 		t.Errorf("while it does not run: %q, %v", done, err)
 	}
 	if _, err := e.Docker.ContainerStart(t.Context(), app[0].ID, client.ContainerStartOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []int{1, 0} {
-		if done, err := e.Heal(t.Context()); len(done) != want || err != nil {
+		if done, err := e.HealHeld(t.Context(), d.Project); len(done) != want || err != nil {
 			t.Errorf("when it runs: %q, %v; want %d", done, err, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"distlab/lab/internal/hint"
 )
@@ -33,9 +34,6 @@ func TestExplain(t *testing.T) {
 	if err := Explain("unix:///x", denied); !strings.Contains(err.Error(), "permission denied") || hint.Of(err) == "" {
 		t.Errorf("a refused socket: %v, hint %q", err, hint.Of(err))
 	}
-	if err := Explain("unix:///x", context.DeadlineExceeded); hint.Of(err) == "" {
-		t.Errorf("an engine that does not answer: %v has no hint", err)
-	}
 	if err := Explain("unix:///x", context.Canceled); !errors.Is(err, context.Canceled) || hint.Of(err) != "" {
 		t.Errorf("an interruption is explained as %v, hint %q", err, hint.Of(err))
 	}
@@ -45,5 +43,36 @@ func TestExplain(t *testing.T) {
 	told := hint.New("a fact", "a remedy")
 	if err := Explain("unix:///x", told); hint.Of(err) != "a remedy" {
 		t.Errorf("a remedy was replaced by %q", hint.Of(err))
+	}
+}
+
+// TestLimit: a time that ran out is called what it was, and only a silent engine is called one.
+func TestLimit(t *testing.T) {
+	e := &Engine{Host: "unix:///x"}
+	for _, c := range []struct {
+		cause  error
+		says   string
+		remedy string
+	}{
+		{errSilent, "no answer from Docker at unix:///x within 10s", "restart it"},
+		{limit("healing distlab-x", time.Minute), "healing distlab-x took longer than 1m0s (list containers)", ""},
+		{errors.New("the claim took longer than 5s"), "the claim took longer than 5s (list containers)", ""},
+		{nil, "its time ran out: context deadline exceeded", ""},
+	} {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 0, c.cause)
+		defer cancel()
+		// As the client says it, with and without the cause.
+		for _, says := range []error{
+			fmt.Errorf("list containers: %w", context.DeadlineExceeded),
+			fmt.Errorf("list containers: error during connect: Get \"http://x/containers\": %w", context.Cause(ctx)),
+		} {
+			err := e.explain(ctx, says)
+			if err.Error() != c.says || (c.remedy == "") != (hint.Of(err) == "") || !strings.Contains(hint.Of(err), c.remedy) {
+				t.Errorf("%v: %q, hint %q; want %q, %q", says, err, hint.Of(err), c.says, c.remedy)
+			}
+		}
+	}
+	if err := e.explain(t.Context(), errors.New("a fact")); err.Error() != "a fact" {
+		t.Errorf("with time left: %v", err)
 	}
 }

@@ -84,7 +84,7 @@ func (e *Engine) note(ctx context.Context, project, id string, a check.Action) (
 		}
 		res, err := e.Docker.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 		if err != nil {
-			return noted{}, Explain(e.Host, err)
+			return noted{}, e.explain(ctx, err)
 		}
 		ep := res.Container.NetworkSettings.Networks[n.Network]
 		if ep == nil {
@@ -277,7 +277,7 @@ func (e *Engine) readFile(ctx context.Context, id, p string) (file, error) {
 		return file{Path: p, Mode: 0o644}, nil
 	}
 	if err != nil {
-		return file{}, Explain(e.Host, fmt.Errorf("read %s: %w", p, err))
+		return file{}, e.explain(ctx, fmt.Errorf("read %s: %w", p, err))
 	}
 	defer res.Content.Close()
 	tr := tar.NewReader(res.Content)
@@ -307,7 +307,7 @@ func (e *Engine) writeFile(ctx context.Context, id string, f file) error {
 	}
 	_, err = e.Docker.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: path.Dir(f.Path), Content: &buf})
 	if err != nil {
-		return Explain(e.Host, fmt.Errorf("write %s: %w", f.Path, err))
+		return e.explain(ctx, fmt.Errorf("write %s: %w", f.Path, err))
 	}
 	return nil
 }

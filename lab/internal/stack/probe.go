@@ -46,18 +46,18 @@ func (d *Driver) Probe(ctx context.Context, spec check.ProbeSpec) (check.Process
 	docker := d.Engine.Docker
 	made, err := docker.ContainerCreate(ctx, client.ContainerCreateOptions{Config: cfg, HostConfig: host, NetworkingConfig: nets})
 	if err != nil {
-		return nil, Explain(d.Engine.Host, fmt.Errorf("create probe: %w", err))
+		return nil, d.Engine.explain(ctx, fmt.Errorf("create probe: %w", err))
 	}
 	p := &probe{engine: d.Engine, id: made.ID, lines: make(chan []byte), done: make(chan struct{})}
 	p.close = sync.OnceValue(p.remove)
 	at, err := docker.ContainerAttach(ctx, made.ID, client.ContainerAttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
-		return nil, errors.Join(Explain(d.Engine.Host, fmt.Errorf("attach probe: %w", err)), p.close())
+		return nil, errors.Join(d.Engine.explain(ctx, fmt.Errorf("attach probe: %w", err)), p.close())
 	}
 	go p.read(at.HijackedResponse)
 	if _, err := docker.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
 		at.Close()
-		return nil, errors.Join(Explain(d.Engine.Host, fmt.Errorf("start probe: %w", err)), p.close())
+		return nil, errors.Join(d.Engine.explain(ctx, fmt.Errorf("start probe: %w", err)), p.close())
 	}
 	return p, nil
 }
@@ -68,11 +68,11 @@ func (d *Driver) PinProbe(ctx context.Context) error {
 	docker := d.Engine.Docker
 	image, err := docker.ImageInspect(ctx, ProbeImage)
 	if err != nil {
-		return Explain(d.Engine.Host, fmt.Errorf("inspect image %s: %w", ProbeImage, err))
+		return d.Engine.explain(ctx, fmt.Errorf("inspect image %s: %w", ProbeImage, err))
 	}
 	cfg := &container.Config{Image: image.ID, Labels: d.probeLabels()}
 	if _, err := docker.ContainerCreate(ctx, client.ContainerCreateOptions{Config: cfg}); err != nil {
-		return Explain(d.Engine.Host, fmt.Errorf("hold image %s: %w", ProbeImage, err))
+		return d.Engine.explain(ctx, fmt.Errorf("hold image %s: %w", ProbeImage, err))
 	}
 	d.probeImage = image.ID
 	return nil
@@ -81,7 +81,7 @@ func (d *Driver) PinProbe(ctx context.Context) error {
 func (d *Driver) probeLabels() map[string]string {
 	return map[string]string{
 		api.ProjectLabel: d.Project, api.OneoffLabel: "True", api.ServiceLabel: "probe",
-		compose.LabelLab: "probe", compose.LabelOwner: string(Self()),
+		compose.LabelLab: "probe", compose.LabelOwner: string(Self()), compose.LabelSession: session(),
 		compose.LabelExpires: time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 	}
 }
@@ -105,7 +105,7 @@ func (d *Driver) probeConfig(ctx context.Context, spec check.ProbeSpec) (*contai
 	}
 	res, err := d.Engine.Docker.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", inProject(d.Project))})
 	if err != nil {
-		return nil, nil, nil, Explain(d.Engine.Host, fmt.Errorf("list networks: %w", err))
+		return nil, nil, nil, d.Engine.explain(ctx, fmt.Errorf("list networks: %w", err))
 	}
 	if len(res.Items) == 0 {
 		return nil, nil, nil, fmt.Errorf("the stack %s has no network", d.Project)
@@ -220,7 +220,7 @@ func (p *probe) remove() error {
 		}
 	}()
 	if err != nil {
-		return Explain(p.engine.Host, fmt.Errorf("remove probe: %w", err))
+		return p.engine.explain(ctx, fmt.Errorf("remove probe: %w", err))
 	}
 	return nil
 }

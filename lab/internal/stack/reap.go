@@ -9,47 +9,10 @@ import (
 	"time"
 
 	"github.com/docker/compose/v5/pkg/api"
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
-	"distlab/lab/check"
 	"distlab/lab/internal/compose"
 )
-
-// Heal undoes the faults that dead processes left, and says what it did. A command can be undone only where its container
-// runs; where it does not, Up does that.
-func (e *Engine) Heal(ctx context.Context) ([]string, error) {
-	left, err := journals()
-	if err != nil {
-		return nil, err
-	}
-	var done []string
-	var errs []error
-	for _, j := range left {
-		if j.Owner.Alive() {
-			continue
-		}
-		for len(j.Faults) > 0 {
-			n := j.Faults[len(j.Faults)-1]
-			if n.Action.Kind == check.ActRun {
-				if c, there, err := e.at(ctx, n.Replica); err == nil && there && c.State != container.StateRunning {
-					break
-				}
-			}
-			if err := e.undo(ctx, n); err != nil {
-				errs = append(errs, err)
-				break
-			}
-			done = append(done, fmt.Sprintf("healed %s: undid a %s that an ended command had left", j.Project, n.Action.Kind))
-			j.Faults = j.Faults[:len(j.Faults)-1]
-			if err := j.save(); err != nil {
-				errs = append(errs, err)
-				break
-			}
-		}
-	}
-	return done, errors.Join(errs...)
-}
 
 // Leftover is something in the engine that nobody needs any more.
 type Leftover struct {
@@ -58,97 +21,118 @@ type Leftover struct {
 	Probes  []string // IDs of probe containers, when only they are left over
 }
 
-// Leftovers are stacks whose owner is gone or whose time is up, probes of dead commands in stacks that live on, and
+// fresh is how old a network or a volume without a container must be to count as left over: somebody may be at its start,
+// who locks in another way than this version does.
+const fresh = 2 * createTimeout
+
+// Leftovers are stacks whose command is gone or whose time is up, probes of dead commands in stacks that live on, and
 // networks and volumes of stacks without a container.
 func (e *Engine) Leftovers(ctx context.Context) ([]Leftover, error) {
+	// The locks are looked at last: whoever made something by now had one before.
 	stacks, err := e.Overviews(ctx)
 	if err != nil {
 		return nil, err
 	}
+	probes, err := e.list(ctx, api.OneoffLabel+"=True", compose.LabelOwner)
+	if err != nil {
+		return nil, err
+	}
+	empty, err := e.emptyProjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held, _, err := e.locks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	living := map[string]bool{}
+	for _, h := range held {
+		living[h.session] = true
+	}
 	var out []Leftover
 	known := map[string]bool{}
+	add := func(l Leftover) { out, known[l.Project] = append(out, l), true }
 	for _, s := range stacks {
-		known[s.Project] = true
-		switch {
-		case s.Owner == "":
-		case !s.Owner.Alive():
-			out = append(out, Leftover{Project: s.Project, Why: fmt.Sprintf("its process %d is gone", s.Owner.PID())})
-		case !s.Expires.IsZero() && time.Now().After(s.Expires):
-			out = append(out, Leftover{Project: s.Project, Why: "it expired at " + s.Expires.Format(time.RFC3339)})
+		delete(empty, s.Project)
+		if why := orphaned(s.Session, s.Owner, s.Expires, living); why != "" {
+			add(Leftover{Project: s.Project, Why: why})
 		}
 	}
-	probes, err := e.deadProbes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for project, ids := range probes {
-		if !slices.ContainsFunc(out, func(l Leftover) bool { return l.Project == project }) {
-			out = append(out, Leftover{Project: project, Why: "its probes' process is gone", Probes: ids})
-			known[project] = true
+	dead := map[string][]string{}
+	for _, c := range probes {
+		project := c.Labels[api.ProjectLabel]
+		delete(empty, project)
+		if orphaned(c.Labels[compose.LabelSession], Owner(c.Labels[compose.LabelOwner]), expires(c.Labels), living) != "" {
+			dead[project] = append(dead[project], c.ID)
 		}
 	}
-	empty, err := e.emptyProjects(ctx, known)
-	if err != nil {
-		return nil, err
+	for project, ids := range dead {
+		if !known[project] {
+			add(Leftover{Project: project, Why: "its probes' process is gone", Probes: ids})
+		}
 	}
-	for _, p := range empty {
-		out = append(out, Leftover{Project: p, Why: "it has no container"})
+	for project := range empty {
+		if !slices.ContainsFunc(held, func(h holder) bool {
+			return h.project == project && h.session != session() // ours is held to remove it
+		}) {
+			add(Leftover{Project: project, Why: "it has no container"})
+		}
 	}
 	slices.SortFunc(out, func(a, b Leftover) int { return strings.Compare(a.Project, b.Project) })
 	return out, nil
 }
 
-func (e *Engine) deadProbes(ctx context.Context) (map[string][]string, error) {
-	all, err := e.list(ctx, api.OneoffLabel+"=True", compose.LabelOwner)
-	if err != nil {
-		return nil, err
+// orphaned says why nobody needs something with these labels any more, or "". What a command owns lives as long as the command
+// holds a lock; what has no session was made by an older version, and lives until its time is up.
+func orphaned(session string, owner Owner, expires time.Time, living map[string]bool) string {
+	switch {
+	case session != "" && !living[session]:
+		return fmt.Sprintf("its process %d is gone", owner.PID())
+	case owner != "" && !expires.IsZero() && time.Now().After(expires):
+		return "it expired at " + expires.Format(time.RFC3339)
 	}
-	out := map[string][]string{}
-	for _, c := range all {
-		if !Owner(c.Labels[compose.LabelOwner]).Alive() {
-			p := c.Labels[api.ProjectLabel]
-			out[p] = append(out[p], c.ID)
-		}
-	}
-	return out, nil
+	return ""
 }
 
-// emptyProjects are projects with a network or a volume that carries our label and no container. One that a command
-// is just about to fill is held by its lock.
-func (e *Engine) emptyProjects(ctx context.Context, known map[string]bool) ([]string, error) {
-	seen := map[string]bool{}
-	add := func(labels map[string]string) {
-		p := labels[api.ProjectLabel]
-		if _, ours := labels[compose.LabelLab]; ours && !known[p] {
-			seen[p] = true
+func expires(labels map[string]string) time.Time {
+	t, err := time.Parse(time.RFC3339, labels[compose.LabelExpires])
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// emptyProjects are those of which there is a network or a volume. Who asks takes out those that have a container. One is
+// known by its labels, or by its name where it has none: the engine makes a volume anew, without them, for a container whose
+// volume was removed.
+func (e *Engine) emptyProjects(ctx context.Context) (map[string]bool, error) {
+	out := map[string]bool{}
+	add := func(name string, labels map[string]string, made time.Time) {
+		project, labelled := labels[api.ProjectLabel]
+		_, ours := labels[compose.LabelLab]
+		switch {
+		case labelled && ours && time.Since(made) > fresh:
+			out[project] = true
+		case !labelled:
+			if project := compose.ProjectOf(name); project != "" {
+				out[project] = true
+			}
 		}
 	}
-	filter := make(client.Filters).Add("label", api.ProjectLabel)
-	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
-		return nil, Explain(e.Host, fmt.Errorf("list networks: %w", err))
+		return nil, e.explain(ctx, fmt.Errorf("list networks: %w", err))
 	}
 	for _, n := range nets.Items {
-		add(n.Labels)
+		add(n.Name, n.Labels, n.Created)
 	}
-	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
+	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{})
 	if err != nil {
-		return nil, Explain(e.Host, fmt.Errorf("list volumes: %w", err))
+		return nil, e.explain(ctx, fmt.Errorf("list volumes: %w", err))
 	}
 	for _, v := range vols.Items {
-		add(v.Labels)
-	}
-	var out []string
-	for p := range seen {
-		lock, err := Acquire(p, "gc")
-		if errors.Is(err, ErrBusy) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		lock.Release()
-		out = append(out, p)
+		made, _ := time.Parse(time.RFC3339, v.CreatedAt)
+		add(v.Name, v.Labels, made)
 	}
 	return out, nil
 }
@@ -177,16 +161,24 @@ func (e *Engine) remove(ctx context.Context, l Leftover) error {
 	if len(l.Probes) > 0 {
 		for _, id := range l.Probes {
 			if _, err := e.Docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true}); err != nil {
-				return Explain(e.Host, fmt.Errorf("remove probe: %w", err))
+				return e.explain(ctx, fmt.Errorf("remove probe: %w", err))
 			}
 		}
 		return nil
 	}
-	lock, err := Acquire(l.Project, "gc")
+	lock, err := e.Lock(ctx, l.Project, "gc")
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
+	// Somebody may have brought it up, or taken it away, before we had the lock.
+	left, err := e.Leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(left, func(m Leftover) bool { return m.Project == l.Project && len(m.Probes) == 0 }) {
+		return ErrBusy
+	}
 	return e.Down(ctx, l.Project, nil)
 }
 

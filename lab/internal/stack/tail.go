@@ -42,7 +42,7 @@ func (e *Engine) Tail(ctx context.Context, w io.Writer, project string, o TailOp
 				ShowStdout: true, ShowStderr: true, Follow: o.Follow, Tail: o.Tail,
 			})
 			if err != nil {
-				return Explain(e.Host, fmt.Errorf("read logs of %s: %w", service, err))
+				return e.explain(ctx, fmt.Errorf("read logs of %s: %w", service, err))
 			}
 			defer r.Close()
 			pr, pw := io.Pipe()

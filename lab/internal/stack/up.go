@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
 
 	"distlab/lab/internal/compose"
@@ -29,15 +32,14 @@ type UpOptions struct {
 }
 
 const (
-	upTimeout    = 2 * time.Minute // until all are healthy
 	testLifetime = 2 * time.Hour
 	// downTimeout bounds taking away what an interrupted or failed start had made.
 	downTimeout = 60 * time.Second
 )
 
-// Up brings a project up and waits until every service is healthy. A stack that is up already is left as it is, what
-// is missing or differs is made anew. When it fails or ctx ends, what it started is taken away again: the whole
-// stack if there was none before, else the containers that it made.
+// Up brings a project up, whose lock the caller holds, and waits until every service is healthy. A stack that is up already is left
+// as it is, what is missing or differs is made anew. When it fails or ctx ends, what it started is taken away again: the
+// whole stack if there was none before, else the containers that it made.
 func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err error) {
 	before, err := e.containers(ctx, p.Project.Name)
 	if err != nil {
@@ -56,15 +58,18 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 		}
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 		defer cancel()
-		if undo := e.undoUp(clean, p.Project.Name, before); undo != nil {
+		if undo := e.undoUp(clean, p.Root, p.Project.Name, before); undo != nil {
 			err = hint.Wrap(err, "%s", strings.TrimSpace(hint.Of(err)+fmt.Sprintf(
 				"\nsome of it may be left (%v): lab down %s", undo, p.Lab)))
 		}
 	}()
-	ctx, cancel := context.WithTimeoutCause(ctx, upTimeout, fmt.Errorf("not healthy within %v", upTimeout))
-	defer cancel()
 	w := e.watch(ctx, p, o.Progress)
 	defer w.stop()
+	ctx, cancel := w.expiring(ctx)
+	defer cancel()
+	if err := e.mend(ctx, labelled, w.progress); err != nil {
+		return err
+	}
 	if err := e.composeUp(ctx, labelled); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -74,7 +79,7 @@ func (e *Engine) Up(ctx context.Context, p *compose.Project, o UpOptions) (err e
 	if err := w.wait(ctx); err != nil {
 		return e.postMortem(p, err)
 	}
-	_, err = e.Heal(ctx)
+	_, err = e.heal(ctx, p.Project.Name) // what can be undone only now that all run
 	return err
 }
 
@@ -82,7 +87,7 @@ func (o UpOptions) owned() compose.Owned {
 	if !o.Owned {
 		return compose.Owned{}
 	}
-	return compose.Owned{Owner: string(Self()), Expires: expiry().Format(time.RFC3339)}
+	return compose.Owned{Owner: string(Self()), Session: session(), Expires: expiry().Format(time.RFC3339)}
 }
 
 // expiry is the same for all that this process owns: a label that changed would make compose start everything anew.
@@ -108,6 +113,13 @@ func keep(p *compose.Project, labelled *types.Project) error {
 	return nil
 }
 
+// forget removes what was kept of a stack that is no more.
+func forget(root, project string) {
+	if root != "" {
+		_ = os.RemoveAll(filepath.Dir(Kept(root, project))) // a folder that stays does nothing
+	}
+}
+
 // createTimeout bounds what cannot be interrupted: creating networks, volumes and containers.
 const createTimeout = time.Minute
 
@@ -131,8 +143,9 @@ func (e *Engine) composeUp(ctx context.Context, p *types.Project) error {
 }
 
 // undoUp takes away what an unfinished Up made.
-func (e *Engine) undoUp(ctx context.Context, project string, before []container.Summary) error {
+func (e *Engine) undoUp(ctx context.Context, root, project string, before []container.Summary) error {
 	if len(before) == 0 {
+		forget(root, project)
 		return e.Down(ctx, project, nil)
 	}
 	old := map[string]bool{}
@@ -161,7 +174,7 @@ func (e *Engine) postMortem(p *compose.Project, cause error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	cause = Explain(e.Host, cause)
+	cause = e.explain(ctx, cause)
 	all, err := e.containers(ctx, p.Project.Name)
 	if err != nil || len(all) == 0 {
 		return cause
@@ -205,6 +218,10 @@ func sentence(status, health string, code int, oom bool) string {
 
 // Down takes a stack away: containers, networks and volumes. A stack that is not there is no error.
 func (e *Engine) Down(ctx context.Context, project string, progress Progress) error {
+	o, err := e.Overview(ctx, project)
+	if err != nil {
+		return err
+	}
 	if err := e.removeOneOffs(ctx, project); err != nil {
 		return err
 	}
@@ -215,9 +232,13 @@ func (e *Engine) Down(ctx context.Context, project string, progress Progress) er
 	// No project is given: what a stack consists of is read from its labels, so it goes away whole even when the
 	// lab's file has changed or is gone.
 	if err := e.compose.Down(ctx, project, api.DownOptions{RemoveOrphans: true, Volumes: true}); err != nil {
-		return Explain(e.Host, fmt.Errorf("take %s down: %w", project, err))
+		return e.explain(ctx, fmt.Errorf("take %s down: %w", project, err))
 	}
-	return e.removeLeftovers(ctx, project)
+	if err := e.removeLeftovers(ctx, project); err != nil {
+		return err
+	}
+	forget(o.Root, project)
+	return nil
 }
 
 // removeOneOffs removes probes that are still there: they would keep the network from being removed.
@@ -229,35 +250,48 @@ func (e *Engine) removeOneOffs(ctx context.Context, project string) error {
 	for _, c := range all {
 		_, err := e.Docker.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
 		if err != nil {
-			return Explain(e.Host, fmt.Errorf("remove probe: %w", err))
+			return e.explain(ctx, fmt.Errorf("remove probe: %w", err))
 		}
 	}
 	return nil
 }
 
 // removeLeftovers removes networks and volumes of the project that compose did not know of, because no container
-// led to them.
+// led to them or because they lack its labels.
 func (e *Engine) removeLeftovers(ctx context.Context, project string) error {
-	filter := make(client.Filters).Add("label", inProject(project))
-	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+	nets, vols, err := e.belongings(ctx, project)
 	if err != nil {
-		return Explain(e.Host, fmt.Errorf("list networks: %w", err))
+		return err
 	}
-	for _, n := range nets.Items {
+	for _, n := range nets {
 		if _, err := e.Docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil {
-			return Explain(e.Host, fmt.Errorf("remove network %s: %w", n.Name, err))
+			return e.explain(ctx, fmt.Errorf("remove network %s: %w", n.Name, err))
 		}
 	}
-	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
-	if err != nil {
-		return Explain(e.Host, fmt.Errorf("list volumes: %w", err))
-	}
-	for _, v := range vols.Items {
+	for _, v := range vols {
 		if _, err := e.Docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true}); err != nil {
-			return Explain(e.Host, fmt.Errorf("remove volume %s: %w", v.Name, err))
+			return e.explain(ctx, fmt.Errorf("remove volume %s: %w", v.Name, err))
 		}
 	}
 	return nil
+}
+
+// belongings are the networks and volumes of a project, known by its label, or by their name where they have none.
+func (e *Engine) belongings(ctx context.Context, project string) ([]network.Summary, []volume.Volume, error) {
+	mine := func(name string, labels map[string]string) bool {
+		of, labelled := labels[api.ProjectLabel]
+		return of == project || !labelled && compose.ProjectOf(name) == project
+	}
+	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return nil, nil, e.explain(ctx, fmt.Errorf("list networks: %w", err))
+	}
+	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{})
+	if err != nil {
+		return nil, nil, e.explain(ctx, fmt.Errorf("list volumes: %w", err))
+	}
+	return slices.DeleteFunc(nets.Items, func(n network.Summary) bool { return !mine(n.Name, n.Labels) }),
+		slices.DeleteFunc(vols.Items, func(v volume.Volume) bool { return !mine(v.Name, v.Labels) }), nil
 }
 
 // Exists says whether the engine has anything of a project.
@@ -266,14 +300,6 @@ func (e *Engine) Exists(ctx context.Context, project string) (bool, error) {
 	if err != nil || len(all) > 0 {
 		return len(all) > 0, err
 	}
-	filter := make(client.Filters).Add("label", inProject(project))
-	nets, err := e.Docker.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
-	if err != nil {
-		return false, Explain(e.Host, fmt.Errorf("list networks: %w", err))
-	}
-	vols, err := e.Docker.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
-	if err != nil {
-		return false, Explain(e.Host, fmt.Errorf("list volumes: %w", err))
-	}
-	return len(nets.Items)+len(vols.Items) > 0, nil
+	nets, vols, err := e.belongings(ctx, project)
+	return len(nets)+len(vols) > 0, err
 }

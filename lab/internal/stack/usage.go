@@ -35,7 +35,7 @@ func (e *Engine) Usage(ctx context.Context, id string) (Usage, error) {
 	}
 	res, err := e.Docker.ContainerStats(ctx, id, client.ContainerStatsOptions{})
 	if err != nil {
-		return Usage{}, Explain(e.Host, fmt.Errorf("container's use of CPU and memory: %w", err))
+		return Usage{}, e.explain(ctx, fmt.Errorf("container's use of CPU and memory: %w", err))
 	}
 	defer res.Body.Close()
 	var s container.StatsResponse
@@ -135,7 +135,7 @@ func busy(text string) (time.Duration, bool) {
 func (e *Engine) Machine(ctx context.Context) (check.Machine, error) {
 	res, err := e.Docker.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return check.Machine{}, Explain(e.Host, fmt.Errorf("ask about the machine: %w", err))
+		return check.Machine{}, e.explain(ctx, fmt.Errorf("ask about the machine: %w", err))
 	}
 	return check.Machine{
 		Cores: res.Info.NCPU, Memory: res.Info.MemTotal, Kernel: res.Info.KernelVersion, System: res.Info.OperatingSystem,
@@ -146,7 +146,7 @@ func (e *Engine) Machine(ctx context.Context) (check.Machine, error) {
 func (e *Engine) ImageSize(ctx context.Context, ref string) (int64, error) {
 	res, err := e.Docker.ImageInspect(ctx, ref)
 	if err != nil {
-		return 0, Explain(e.Host, fmt.Errorf("inspect image %s: %w", ref, err))
+		return 0, e.explain(ctx, fmt.Errorf("inspect image %s: %w", ref, err))
 	}
 	return res.Size, nil
 }
@@ -154,7 +154,7 @@ func (e *Engine) ImageSize(ctx context.Context, ref string) (int64, error) {
 // Restart stops a container, with its own stop signal, and starts it again.
 func (e *Engine) Restart(ctx context.Context, id string) error {
 	if _, err := e.Docker.ContainerRestart(ctx, id, client.ContainerRestartOptions{}); err != nil {
-		return Explain(e.Host, fmt.Errorf("restart: %w", err))
+		return e.explain(ctx, fmt.Errorf("restart: %w", err))
 	}
 	return nil
 }

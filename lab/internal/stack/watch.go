@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -22,6 +23,10 @@ type watcher struct {
 	progress Progress
 	cancel   context.CancelFunc
 	events   client.EventsResult
+	ill      map[string]time.Time // since when a container is unhealthy
+
+	mu      sync.Mutex
+	busiest float64 // the highest load of the machine's CPUs that was seen
 }
 
 func (e *Engine) watch(ctx context.Context, p *compose.Project, progress Progress) *watcher {
@@ -29,7 +34,7 @@ func (e *Engine) watch(ctx context.Context, p *compose.Project, progress Progres
 	if progress == nil {
 		progress = func(string, string) {}
 	}
-	w := &watcher{engine: e, project: p, progress: progress, cancel: cancel}
+	w := &watcher{engine: e, project: p, progress: progress, cancel: cancel, ill: map[string]time.Time{}}
 	changes := make(chan events.Message, 256)
 	errs := make(chan error, 1)
 	go w.forward(ctx, changes, errs)
@@ -88,6 +93,51 @@ func told(m events.Message) string {
 	return ""
 }
 
+// How long a start may take, and how long a container that did run may be unhealthy: one that was paused, or that the machine had
+// no time for, gets healthy again. Both are for a machine that has a CPU for everyone.
+const (
+	upTimeout        = 2 * time.Minute
+	unhealthyTimeout = 15 * time.Second
+)
+
+// allowed is a limit on this machine, as busy as it was meanwhile.
+func (w *watcher) allowed(limit time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busiest = max(w.busiest, w.engine.load())
+	return time.Duration(float64(limit) * stretch(w.busiest)).Round(time.Second)
+}
+
+// expiring is a context that ends when a start may take no longer.
+func (w *watcher) expiring(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	begun := time.Now()
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if limit := w.allowed(upTimeout); time.Since(begun) > limit {
+				cancel(w.tooLate(limit))
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+func (w *watcher) tooLate(limit time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busiest > 1 {
+		return fmt.Errorf("not healthy within %v, on a busy machine: %.1f processes for each CPU", limit, w.busiest)
+	}
+	return fmt.Errorf("not healthy within %v", limit)
+}
+
 // wait returns when every service is as it should be, or one can no longer get there. Events wake it; it asks the
 // engine every second as well, since an event may have passed before it listened.
 func (w *watcher) wait(ctx context.Context) error {
@@ -102,7 +152,7 @@ func (w *watcher) wait(ctx context.Context) error {
 		case <-w.events.Messages:
 		case err := <-w.events.Err:
 			if ctx.Err() == nil && err != nil {
-				return Explain(w.engine.Host, fmt.Errorf("watch the engine: %w", err))
+				return w.engine.explain(ctx, fmt.Errorf("watch the engine: %w", err))
 			}
 		case <-tick.C:
 		case <-ctx.Done():
@@ -127,6 +177,9 @@ func (w *watcher) settled(ctx context.Context) (bool, error) {
 	waiting := false
 	for _, c := range all {
 		service := c.Labels[api.ServiceLabel]
+		if healthOf(c) != "unhealthy" {
+			delete(w.ill, c.ID)
+		}
 		switch health := healthOf(c); {
 		case c.State == "running" && (health == "" || health == "healthy"):
 			state := "running"
@@ -136,7 +189,13 @@ func (w *watcher) settled(ctx context.Context) (bool, error) {
 			w.progress(service, state)
 			up[service] = true
 		case c.State == "running" && health == "unhealthy":
-			return false, fmt.Errorf("service %s is unhealthy", service)
+			waiting = true
+			if w.ill[c.ID].IsZero() {
+				w.ill[c.ID] = time.Now()
+			}
+			if limit := w.allowed(unhealthyTimeout); time.Since(w.ill[c.ID]) > limit {
+				return false, fmt.Errorf("service %s is unhealthy, for %v", service, limit)
+			}
 		case c.State == "exited" && oneShot[service] && strings.HasPrefix(c.Status, "Exited (0)"):
 			up[service] = true
 		case c.State == "exited" || c.State == "dead":

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,134 +17,97 @@ import (
 
 // answer is one of the adapter's, and how long it took to come.
 type answer struct {
-	Code      int
-	Status    string  `json:"status"`
-	Reason    string  `json:"reason"`
-	Age       float64 `json:"age_seconds"`
-	Failures  int     `json:"failures"`
-	Successes int     `json:"successes"`
-
-	took time.Duration
-	raw  string // head and body
+	Status    string     `json:"status"`
+	Reason    string     `json:"reason"`
+	Age       float64    `json:"age_seconds"`
+	Failures  int        `json:"failures"`
+	Successes int        `json:"successes"`
+	Code      int        `json:"-"`
+	Page      check.Page `json:"-"`
 }
 
-// client asks each time on a connection of its own, as a prober does.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-
-// ask asks for /livez or /readyz on the published port.
-func ask(ctx context.Context, s *check.Stack, path string) (answer, error) {
-	addr, err := s.Address(ctx, pod, healthPort)
-	if err != nil {
-		return answer{}, err
-	}
-	return get(ctx, "http://"+addr+path+"?format=json")
-}
-
-func get(ctx context.Context, url string) (a answer, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return a, err
-	}
-	begun := time.Now()
-	res, err := client.Do(req)
-	if err != nil {
-		return a, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	a.took = time.Since(begun)
-	if err != nil {
-		return a, err
-	}
-	a.Code, a.raw = res.StatusCode, fmt.Sprint(res.Header)+string(body)
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
-		if err := json.Unmarshal(body, &a); err != nil {
-			return a, fmt.Errorf("%s: %w", url, err)
-		}
-	}
-	return a, nil
+// ask asks for /livez or /readyz on the published port, on a connection of its own, as a prober does.
+func ask(m *check.M, path string) (a answer) {
+	p := m.Get(pod, healthPort, path+"?format=json")
+	check.Must(json.Unmarshal(p.Body, &a))
+	a.Code, a.Page = p.Status, p
+	return a
 }
 
 // watch is what was seen while an answer was waited for.
 type watch struct {
-	answers []answer
+	took    check.Took // until the answer that was wanted
 	slowest time.Duration
-	failed  []string      // questions without an answer
-	took    time.Duration // until the answer that was wanted; -1: it never came
+	asked   int
+	silent  error // a question without an answer
 	last    answer
+	said    string // all that was answered, heads and bodies
 }
 
-// until asks until the answer is the code that is wanted, the time is up, or a question is not answered in all of its
-// patience.
-func until(ctx context.Context, s *check.Stack, path string, want int, limit, patience time.Duration) (watch, error) {
-	w := watch{took: -1}
-	begun := time.Now()
-	all, cancelAll := context.WithTimeout(ctx, limit)
-	defer cancelAll()
-	err := check.Wait(all, strconv.Itoa(want), func(context.Context) error {
-		one, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		sent := time.Now()
-		a, err := ask(one, s, path)
-		w.slowest = max(w.slowest, time.Since(sent))
-		if err != nil {
-			w.failed = append(w.failed, err.Error())
-			if one.Err() != nil {
-				cancelAll() // who waits in vain once need not wait again
-			}
-			return err
+// until asks until the answer is the code that is wanted, with these words in its reason, or patience is over. A
+// question that is not answered in five times the adapter's own timeout ends it: who waits in vain once need not again.
+func until(m *check.M, path string, want int, words string, limit time.Duration) (w watch) {
+	w.took, _ = m.Until(limit+2*margin, func(m *check.M) error {
+		if w.silent != nil {
+			return w.silent
 		}
-		w.answers, w.last = append(w.answers, a), a
-		if a.Code != want {
+		begun := time.Now()
+		var a answer
+		_, silent := m.Until(5*timeout, func(m *check.M) error { a = ask(m, path); return nil })
+		w.asked++
+		w.slowest = max(w.slowest, time.Since(begun))
+		if silent != nil {
+			w.silent = fmt.Errorf("no answer: %w", silent)
+			return w.silent
+		}
+		w.last = a
+		w.said += fmt.Sprint(a.Page.Header) + string(a.Page.Body)
+		if a.Code != want || !strings.Contains(a.Reason, words) {
 			return fmt.Errorf("%d %s", a.Code, a.Reason)
 		}
-		w.took = time.Since(begun)
 		return nil
 	})
-	if ctx.Err() != nil {
-		return w, context.Cause(ctx)
-	}
-	if err != nil {
-		w.took = -1
-	}
-	return w, nil
+	return w
 }
 
-func (w watch) in(limit time.Duration) bool { return w.took >= 0 && w.took <= limit }
-
-func (w watch) String() string {
-	if w.took < 0 {
-		return "never"
+// is wants an answer to be that code for that reason, and to come in time.
+func is(path string, code int, words string) func(*check.M) error {
+	return func(m *check.M) error {
+		a := ask(m, path)
+		switch {
+		case a.Page.Took > timeout+margin:
+			return fmt.Errorf("an answer after %v", a.Page.Took)
+		case a.Code != code || !strings.Contains(a.Reason, words) || code != http.StatusOK && a.Reason == "":
+			return fmt.Errorf("%d %q", a.Code, a.Reason)
+		}
+		return nil
 	}
-	return fmt.Sprintf("after %.1f s", w.took.Seconds())
 }
 
-// leaks are the secrets that are in any of the answers, or in the adapter's log.
-func leaks(ctx context.Context, s *check.Stack, answers ...answer) (int, error) {
-	text, err := s.Logs(ctx, adapter, time.Time{})
-	if err != nil {
-		return 0, err
-	}
-	for _, a := range answers {
-		text += a.raw
-	}
-	n := 0
+// leaks are the secrets that are in what was answered, or in the adapter's log.
+func leaks(m *check.M, said string) (n int) {
+	text := m.Logs(adapter, time.Time{}) + said
 	for _, secret := range secrets {
 		n += strings.Count(text, secret)
 	}
-	return n, nil
+	return n
 }
 
 // ready is the precondition of most claims: the server is seen to be ready, so that what follows is the fault's doing.
-func ready(ctx context.Context, s *check.Stack) (check.Result, bool, error) {
-	w, err := until(ctx, s, "/readyz", http.StatusOK, 15*time.Second, 5*time.Second)
-	if err != nil {
-		return check.Result{}, false, err
-	}
-	if w.took < 0 {
-		return check.Unknown("it was not ready before: %d %s %v", w.last.Code, w.last.Reason, w.failed), false, nil
-	}
-	return check.Result{}, true, nil
+func ready(m *check.M) { m.Await(20*time.Second, "readiness", is("/readyz", http.StatusOK, "")) }
+
+// agentLine is what HAProxy's agent-check would read.
+func agentLine(m *check.M) string {
+	conn := check.Got(new(net.Dialer).DialContext(m.Context(), "tcp", m.Address(pod, agentPort)))
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * timeout))
+	return strings.TrimSpace(string(check.Got(io.ReadAll(conn))))
+}
+
+// all is what the adapter says in each of its forms.
+func all(m *check.M) string {
+	alive, will := ask(m, "/livez"), ask(m, "/readyz")
+	return fmt.Sprintf("/livez %d, /readyz %d %s, agent %q", alive.Code, will.Code, will.Status, agentLine(m))
 }
 
 // mysql is the command that runs a statement as root, in the server's container.
@@ -154,27 +118,62 @@ func mysql(statement string) []string {
 }
 
 // sql runs a statement as root with the server's own client, and is what it printed.
-func sql(ctx context.Context, s *check.Stack, statement string) (string, error) {
-	out, err := s.Exec(ctx, database, mysql(statement)...)
-	if err == nil && out.ExitCode != 0 {
-		err = errors.New(strings.TrimSpace(out.Stderr))
-	}
-	if err != nil {
-		return "", fmt.Errorf("mysql: %w", err)
-	}
-	return strings.TrimSpace(out.Stdout), nil
-}
+func sql(m *check.M, statement string) string { return m.Exec(database, mysql(statement)...) }
 
 // counter is one of the server's own.
-func counter(ctx context.Context, s *check.Stack, name string) (int, error) {
-	text, err := sql(ctx, s, "SHOW GLOBAL STATUS LIKE '"+name+"'")
-	if err != nil {
-		return 0, err
+func counter(m *check.M, name string) int {
+	_, value, _ := strings.Cut(sql(m, "SHOW GLOBAL STATUS LIKE '"+name+"'"), "\t")
+	return check.Got(strconv.Atoi(value))
+}
+
+// state is the letter of the server's process state, as proc(5) has it, in words: T is stopped.
+func state(m *check.M) string {
+	out := m.Exec(database, "sh", "-c", `for f in /proc/[0-9]*/stat; do
+		read -r pid name state rest <"$f" || continue
+		case $name in "(mysqld)" | "(mariadbd)") echo "$state"; exit ;; esac
+	done 2>/dev/null`)
+	switch out {
+	case "":
+		check.Must(errors.New("no process of the server"))
+	case "T":
+		return "stopped"
 	}
-	_, value, _ := strings.Cut(text, "\t")
-	n, err := strconv.Atoi(value)
-	if err != nil {
-		return 0, fmt.Errorf("the server's counter %s is %q", name, text)
+	return "runs"
+}
+
+// orchestrator is the restarter's /status.
+type orchestrator struct {
+	Probes   int        `json:"probes"`
+	Restarts int        `json:"restarts"`
+	Held     *time.Time `json:"held_until"`
+}
+
+func askOrchestrator(m *check.M) (o orchestrator) {
+	m.JSON(pod, restarterPort, "/status", &o)
+	return o
+}
+
+// by makes a claim's Measure. The claims here are about time: beside each, the adapter's admin port is asked, which has
+// nothing to do with MySQL. Where that is late too, a failure says nothing.
+func by(measure func(*check.M) check.Result) func(context.Context, *check.Stack) (check.Result, error) {
+	control := check.Flow{Name: "control", Rate: 20, URL: fmt.Sprintf("http://%s:%d/livez", pod, adminPort), Control: true}
+	return check.By(func(m *check.M) (res check.Result) {
+		t := m.Beside(0, []check.Flow{control}, func() { res = measure(m) })
+		return t.Fair(res)
+	})
+}
+
+// alone is a measurement that the restarter is kept out of: it is about the adapter. A hold is a lease: should nobody
+// end it, it ends by itself.
+func alone(measure func(*check.M) check.Result) func(*check.M) check.Result {
+	return func(m *check.M) check.Result {
+		// Healed last, after what the measurement has broken: else the restarter would heal that.
+		m.Signal(restarter, "SIGUSR1", func(m *check.M) string {
+			if askOrchestrator(m).Held == nil {
+				return "it restarts"
+			}
+			return "it is held"
+		}, check.Back("SIGUSR2"))
+		return measure(m)
 	}
-	return n, nil
 }

@@ -15,6 +15,7 @@ const (
 	restarter  = "restarter"
 	healthPort = 9200
 	agentPort  = 9201
+	adminPort  = 9090
 
 	restarterPort = 9091
 
@@ -55,18 +56,51 @@ var secrets = []string{"s3cret-of-health", "s3cret-of-root", "an0ther-one"}
 var Lab = check.Lab{
 	Name: "adapter/health",
 	Claims: []check.Claim{
-		{ID: "healthy", Says: "both questions are 200 while MySQL answers queries, in text and in JSON, with the answer's age", Measure: healthy},
-		{ID: "hung", Says: "with MySQL frozen, its port open, every answer comes within the timeout, and it is 503 with a reason", Timeout: 2 * time.Minute, Measure: held(hung)},
-		{ID: "down", Says: "with MySQL stopped it is 503 with a reason", Timeout: 2 * time.Minute, Measure: down},
-		{ID: "query-fails", Says: "while MySQL answers but the query fails, it is 503 with a reason", Measure: queryFails},
-		{ID: "read-only", Says: "while MySQL can be read and not written, it is not ready", Measure: readOnly},
-		{ID: "login-refused", Says: "while MySQL refuses the adapter's password, it is 503 with a reason, open connection or not", Measure: held(loginRefused)},
-		{ID: "recovers", Says: "MySQL, killed and started again, is ready within 4 s of writing again; the adapter runs on", Timeout: 2 * time.Minute, Measure: recovers},
-		{ID: "cheap", Says: "a thousand probes a second make at most one query in each 500 ms", Timeout: 90 * time.Second, Measure: cheap},
-		{ID: "flap", Says: "one check that runs into the timeout changes no answer", Measure: held(flap)},
-		{ID: "livez-readyz", Says: "a server that is alive and not ready is 200 for one question and 503 for the other, and is not restarted", Timeout: 90 * time.Second, Measure: twoQuestions},
-		{ID: "maintenance", Says: "in maintenance it is not ready, HAProxy is told, and nobody restarts it", Measure: maintenance},
-		{ID: "restarts", Says: "MySQL, frozen, is restarted by who reads its health, once; the outage is bounded", Timeout: 2 * time.Minute, Measure: restarts},
+		{
+			ID: "healthy", Says: "both questions are 200 while MySQL answers queries, in every form, and the answer's age is that of a check",
+			Measure: by(healthy),
+		},
+		{
+			ID: "hung", Says: "with MySQL frozen, its port open, every answer comes within the timeout, and it is 503, no answer being the reason",
+			Timeout: 2 * time.Minute, Measure: by(alone(hung)),
+		},
+		{
+			ID: "down", Says: "with MySQL stopped it is 503 and stays so, because connections are refused",
+			Timeout: 2 * time.Minute, Measure: by(down),
+		},
+		{
+			ID: "query-fails", Says: "while MySQL answers but the query fails, it is not ready, with the server's error number, and alive",
+			Measure: by(queryFails),
+		},
+		{
+			ID: "read-only", Says: "while MySQL can be read and not written, it is not ready, and alive",
+			Measure: by(readOnly),
+		},
+		{
+			ID: "login-refused", Says: "while MySQL refuses the adapter's password, it is 503 with a reason, open connection or not",
+			Measure: by(alone(loginRefused)),
+		},
+		{
+			ID: "recovers", Says: "MySQL, killed and started again, is ready within 4 s of writing again; the adapter runs on",
+			Timeout: 2 * time.Minute, Measure: by(recovers),
+		},
+		{
+			ID: "cheap", Says: "a thousand probes a second make at most one query in each 500 ms",
+			Timeout: 90 * time.Second, Measure: by(cheap),
+		},
+		{ID: "flap", Says: "one check that runs into the timeout changes no answer", Measure: by(alone(flap))},
+		{
+			ID: "livez-readyz", Says: "a server that is alive and not ready is 200 for one question and 503 for the other, and is not restarted",
+			Timeout: 90 * time.Second, Measure: by(twoQuestions),
+		},
+		{
+			ID: "maintenance", Says: "in maintenance it is not ready, HAProxy is told, and nobody restarts it, also not when it hangs",
+			Timeout: 2 * time.Minute, Measure: by(maintenance),
+		},
+		{
+			ID: "restarts", Says: "MySQL, frozen, is restarted by who reads its health, once; the outage is bounded",
+			Timeout: 2 * time.Minute, Measure: by(restarts),
+		},
 	},
 	Variants: []check.Variant{
 		{Name: "no-timeout", Says: "the adapter waits for as long as the server takes", Breaks: []string{"hung"}},

@@ -1,7 +1,6 @@
 package health
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -31,93 +30,65 @@ var (
 type trouble struct{ do, undo, look string }
 
 // make makes it in a server that is ready before. The end of the claim undoes it.
-func (t trouble) make(ctx context.Context, s *check.Stack) (check.Result, bool, error) {
-	if res, ok, err := ready(ctx, s); !ok {
-		return res, false, err
-	}
-	_, err := s.Run(ctx, database, t.do, mysql(t.do), mysql(t.undo), func(ctx context.Context) (string, error) {
-		return sql(ctx, s, t.look)
-	})
-	return check.Result{}, err == nil, err
+func (t trouble) make(m *check.M) *check.Fault {
+	ready(m)
+	return m.Run(database, t.do, mysql(t.do), mysql(t.undo), func(m *check.M) string { return sql(m, t.look) })
 }
 
-// queryFails takes the query's table away. The server itself is well.
-func queryFails(ctx context.Context, s *check.Stack) (check.Result, error) {
-	if res, ok, err := tableAway.make(ctx, s); !ok {
-		return res, err
-	}
-	return refused(ctx, s, "1146", soonWithin)
+// queryFails takes the query's table away. The server itself is well, and nobody shall restart it.
+func queryFails(m *check.M) check.Result {
+	tableAway.make(m)
+	return refused(m, "(error 1146)", soonWithin, http.StatusOK)
 }
 
 // loginRefused changes the user's password in the server, not in the adapter. It holds a connection open, and must find out
 // all the same: clients have to log in.
-func loginRefused(ctx context.Context, s *check.Stack) (check.Result, error) {
-	if res, ok, err := otherPassword.make(ctx, s); !ok {
-		return res, err
-	}
-	return refused(ctx, s, "login refused", soonWithin+connMaxAge)
+func loginRefused(m *check.M) check.Result {
+	otherPassword.make(m)
+	return refused(m, "login refused: wrong user or password (error 1045)", soonWithin+connMaxAge, 0)
 }
 
 // readOnly is what a server becomes that was demoted. Root may still write, the adapter's user may not.
-func readOnly(ctx context.Context, s *check.Stack) (check.Result, error) {
-	if res, ok, err := noWrites.make(ctx, s); !ok {
-		return res, err
-	}
-	return refused(ctx, s, "read-only", soonWithin)
+func readOnly(m *check.M) check.Result {
+	noWrites.make(m)
+	return refused(m, "the server is read-only", soonWithin, http.StatusOK)
 }
 
 // twoQuestions asks both of a server that should get no clients and must not be restarted. The restarter looks on for
 // longer than it would take.
-func twoQuestions(ctx context.Context, s *check.Stack) (check.Result, error) {
-	was, err := s.State(ctx, database)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if res, ok, err := noWrites.make(ctx, s); !ok {
-		return res, err
-	}
-	w, err := until(ctx, s, "/readyz", http.StatusServiceUnavailable, downWithin+2*margin, 5*timeout)
-	if err != nil {
-		return check.Result{}, err
-	}
-	before, err := askOrchestrator(ctx, s)
-	if err != nil {
-		return check.Result{}, err
-	}
+func twoQuestions(m *check.M) check.Result {
+	was := m.State(database)
+	noWrites.make(m)
+	w := until(m, "/readyz", http.StatusServiceUnavailable, "read-only", downWithin)
+	before := askOrchestrator(m)
 	// Each time a check of its own, not the answer of the one before.
 	const rounds, probed = 2 * fall, 2*threshold + 1
-	alive, asked, counted, restarted := 0, 0, -1, false
+	var alive check.Tally
+	counted, restarted := -1, false
 	for !restarted {
 		var a answer
 		var o orchestrator
-		if err := check.Wait(ctx, "the next check", func(ctx context.Context) (err error) {
-			is, err := s.State(ctx, database)
-			if restarted = err == nil && is.StartedAt.After(was.StartedAt); restarted || err != nil {
-				return err
+		m.Await(hold+downWithin, "the next check", func(m *check.M) error {
+			is := m.State(database)
+			if restarted = is.StartedAt.After(was.StartedAt); restarted {
+				return nil
 			}
-			if o, err = askOrchestrator(ctx, s); err != nil {
-				return err
+			o, a = askOrchestrator(m), ask(m, "/livez")
+			if a.Successes-a.Failures == counted {
+				return fmt.Errorf("the answer is still that of the check before")
 			}
-			if a, err = ask(ctx, s, "/livez"); err == nil && a.Successes-a.Failures == counted {
-				err = fmt.Errorf("the answer is still that of the check before")
-			}
-			return err
-		}); err != nil {
-			return check.Result{}, err
-		}
+			return nil
+		})
 		if restarted {
 			break
 		}
 		counted = a.Successes - a.Failures
-		asked++
-		if a.Code == http.StatusOK {
-			alive++
-		}
-		if asked >= rounds && o.Probes-before.Probes >= probed {
+		alive.Note(a.Code == http.StatusOK, "%d %s", a.Code, a.Reason)
+		if alive.All() >= rounds && o.Probes-before.Probes >= probed {
 			break
 		}
 	}
-	ok := w.took >= 0 && alive == asked && asked >= rounds && !restarted
-	res := check.Decide(ok, "/readyz 503 %v, /livez 200 in %d of %d checks meanwhile, restarted: %t", w, alive, asked, restarted)
-	return res.Want("503 and 200, not restarted").Of(asked+1).Because("readiness: %s", w.last.Reason), nil
+	ok := w.took != check.Never && alive.Whole() && alive.All() >= rounds && !restarted
+	return check.Decide(ok, "/readyz 503 after %v, /livez 200 in %v checks meanwhile, restarted: %t", w.took, &alive, restarted).
+		Want("503 and 200, not restarted").Of(alive.All()+1).Because("readiness: %s", w.last.Reason).Because("%s", alive.Odd())
 }

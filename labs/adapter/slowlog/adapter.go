@@ -1,11 +1,9 @@
 package slowlog
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,25 +21,13 @@ type line struct {
 	Lost       int64    `json:"lost"`
 	FirstID    int64    `json:"first_id"`
 	LastID     int64    `json:"last_id"`
+	Reason     string   `json:"reason"`
 	RunID      string   `json:"run_id"`
 	Msg        string   `json:"msg"`
 }
 
-// wrote reads what the adapter has written since then. A line that is no JSON is an error: nobody could use it.
-func wrote(ctx context.Context, s *check.Stack, since time.Time) (lines []line, text string, err error) {
-	text, err = s.Logs(ctx, adapter, since)
-	if err != nil {
-		return nil, "", err
-	}
-	for row := range strings.Lines(text) {
-		var l line
-		if err := json.Unmarshal([]byte(row), &l); err != nil {
-			return nil, "", fmt.Errorf("the adapter wrote %.200q: %w", row, err)
-		}
-		lines = append(lines, l)
-	}
-	return lines, text, nil
-}
+// wrote is what the adapter has written since then.
+func wrote(m *check.M, since time.Time) []line { return check.Lines[line](m, adapter, since) }
 
 // events are the lines of one event.
 func events(lines []line, event string) []line {
@@ -49,8 +35,7 @@ func events(lines []line, event string) []line {
 }
 
 // said counts a message of the adapter's own log.
-func said(lines []line, msg string) int {
-	n := 0
+func said(lines []line, msg string) (n int) {
 	for _, l := range lines {
 		if l.Msg == msg {
 			n++
@@ -61,14 +46,10 @@ func said(lines []line, msg string) int {
 
 // byMarker are the lines of entries in which a marker is an argument.
 func byMarker(lines []line, markers []string) map[string][]line {
-	wanted := map[string]bool{}
-	for _, m := range markers {
-		wanted[m] = true
-	}
 	found := map[string][]line{}
 	for _, l := range events(lines, "slow") {
 		for _, a := range l.Argv {
-			if wanted[a] {
+			if slices.Contains(markers, a) {
 				found[a] = append(found[a], l)
 			}
 		}
@@ -77,105 +58,73 @@ func byMarker(lines []line, markers []string) map[string][]line {
 }
 
 // awaitAll waits until every marker was written at least once, or patience is over: then what is missing is what was
-// measured, and no error.
-func awaitAll(ctx context.Context, s *check.Stack, since time.Time, markers []string) error {
-	patient, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var failed error
-	err := check.Wait(patient, "the lines", func(ctx context.Context) error {
-		var lines []line
-		if lines, _, failed = wrote(ctx, s, since); failed != nil {
-			return failed
-		}
-		if n := len(byMarker(lines, markers)); n < len(markers) {
+// measured. And for some polls more: what the adapter would write again, it has written by then.
+func awaitAll(m *check.M, since time.Time, markers []string) []line {
+	m.Until(patience, func(m *check.M) error {
+		if n := len(byMarker(wrote(m, since), markers)); n < len(markers) {
 			return fmt.Errorf("%d of %d", n, len(markers))
 		}
 		return nil
 	})
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil && patient.Err() == nil:
-		return err
-	}
-	return nil
+	further(m, 3)
+	return wrote(m, since)
 }
 
 // status is the part of the adapter's /status that the claims read.
 type status struct {
-	Up     bool  `json:"up"`
-	LastID int64 `json:"last_id"`
-	Polls  int64 `json:"polls"`
-	Failed int64 `json:"failed_polls"`
-	Lost   int64 `json:"lost"`
+	Up       bool  `json:"up"`
+	LastID   int64 `json:"last_id"`
+	Polls    int64 `json:"polls"`
+	Failed   int64 `json:"failed_polls"`
+	Lost     int64 `json:"lost"`
+	Restarts int64 `json:"restarts"`
 }
 
-func readStatus(ctx context.Context, s *check.Stack) (status, error) {
-	var st status
-	code, err := fetch(ctx, s, "/status", &st)
-	if err == nil && code != http.StatusOK {
-		err = fmt.Errorf("/status answers %d", code)
-	}
-	return st, err
+func readStatus(m *check.M) (st status) {
+	m.JSON(pod, adminPort, "/status", &st)
+	return st
 }
 
-// fetch asks the adapter's admin port.
-func fetch(ctx context.Context, s *check.Stack, path string, into any) (int, error) {
-	addr, err := s.Address(ctx, pod, adminPort)
-	if err != nil {
-		return 0, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
-	if err != nil {
-		return 0, err
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	if into != nil {
-		if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
+// further waits until the adapter has polled n times more.
+func further(m *check.M, n int64) {
+	before := readStatus(m).Polls
+	m.Await(patience, fmt.Sprintf("%d more polls", n), func(m *check.M) error {
+		if now := readStatus(m).Polls; now < before+n {
+			return fmt.Errorf("%d", now-before)
 		}
-	}
-	return res.StatusCode, nil
-}
-
-// further waits until the adapter has polled n times more: what it would do again, it has done by then.
-func further(ctx context.Context, s *check.Stack, n int64) error {
-	before, err := readStatus(ctx, s)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return check.Wait(ctx, fmt.Sprintf("%d more polls", n), func(ctx context.Context) error {
-		now, err := readStatus(ctx, s)
-		if err == nil && now.Polls < before.Polls+n {
-			err = fmt.Errorf("%d", now.Polls-before.Polls)
-		}
-		return err
+		return nil
 	})
 }
 
 // level waits until the adapter has read all that is in the log, and returns the last ID.
-func level(ctx context.Context, s *check.Stack) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var last int64
-	err := check.Wait(ctx, "the adapter to have read everything", func(ctx context.Context) error {
-		entries, err := slowlog(ctx, s)
-		if err != nil {
-			return err
+func level(m *check.M) (last int64) {
+	m.Await(patience, "the adapter to have read everything", func(m *check.M) error {
+		log := entries(m)
+		last = readStatus(m).LastID
+		if len(log) > 0 && last != log[0].ID {
+			return fmt.Errorf("it has read up to %d, the newest is %d", last, log[0].ID)
 		}
-		st, err := readStatus(ctx, s)
-		if err == nil && len(entries) > 0 && st.LastID != entries[0].id {
-			err = fmt.Errorf("it has read up to %d, the newest is %d", st.LastID, entries[0].id)
-		}
-		last = st.LastID
-		return err
+		return nil
 	})
-	return last, err
+	return last
+}
+
+// bytesOf undoes the adapter's writing of bytes: a backslash is doubled, and \xNN is a byte.
+func bytesOf(text string) string {
+	var b []byte
+	for i := 0; i < len(text); i++ {
+		switch {
+		case strings.HasPrefix(text[i:], `\\`):
+			b, i = append(b, '\\'), i+1
+		case strings.HasPrefix(text[i:], `\x`) && i+4 <= len(text):
+			n, err := strconv.ParseUint(text[i+2:i+4], 16, 8)
+			if err != nil {
+				return "not in the adapter's writing: " + text
+			}
+			b, i = append(b, byte(n)), i+3
+		default:
+			b = append(b, text[i])
+		}
+	}
+	return string(b)
 }

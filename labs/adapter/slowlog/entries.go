@@ -1,226 +1,188 @@
 package slowlog
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"distlab/lab/check"
 )
 
-// exactlyOnce makes slow commands in several goes, so that they fall into several polls, and compares the lines with
-// what another reader of Redis's log sees. A few polls later it counts: an entry that is written again is wrong too.
-func exactlyOnce(ctx context.Context, s *check.Stack) (check.Result, error) {
-	const goes, each = 4, 10
-	since := time.Now()
-	var markers []string
-	for range goes {
-		more, err := slow(ctx, s, each, 12*time.Millisecond, 30*time.Millisecond)
-		if err != nil {
-			return check.Result{}, err
+// exactlyOnce makes slow commands that fall into several polls, short ones and long ones, few and more than a hundred at a
+// time, and commands whose arguments are any bytes; and compares the lines with what another reader of Redis's log sees.
+func exactlyOnce(m *check.M) check.Result {
+	const ms = time.Millisecond
+	var as check.Ways
+	compare := func(way string, make func() []string) {
+		since := time.Now()
+		markers := make()
+		truth := logged(entries(m), markers)
+		m.Need(len(truth) == len(markers), "Redis's own log has %d of %d slow commands", len(truth), len(markers))
+		found := byMarker(awaitAll(m, since, markers), markers)
+		for _, marker := range markers {
+			e, got := truth[marker], found[marker]
+			as.Way(way).Note(len(got) == 1 && same(e, got[0]), "Redis has %+v, written were %+v", e, got)
 		}
-		markers = append(markers, more...)
 	}
-	entries, err := slowlog(ctx, s)
-	if err != nil {
-		return check.Result{}, err
-	}
-	truth := logged(entries, markers)
-	if len(truth) != len(markers) {
-		return check.Unknown("Redis's own log has %d of %d slow commands", len(truth), len(markers)), nil
-	}
-	if err := awaitAll(ctx, s, since, markers); err != nil {
-		return check.Result{}, err
-	}
-	if err := further(ctx, s, 3); err != nil {
-		return check.Result{}, err
-	}
-	lines, text, err := wrote(ctx, s, since)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := s.Record("adapter.log", []byte(text)); err != nil {
-		return check.Result{}, err
-	}
-	found := byMarker(lines, markers)
-	once, right := 0, 0
-	var wrong []string
-	for _, m := range markers {
-		e, got := truth[m], found[m]
-		if len(got) == 1 {
-			once++
-			l := got[0]
-			if l.ID == e.id && l.DurationUS == e.us && l.Time == time.Unix(e.unix, 0).UTC().Format(time.RFC3339) {
-				right++
-				continue
-			}
+	compare("in several polls", func() (markers []string) {
+		for range 4 {
+			markers = append(markers, slow(m, 6, 12*ms, 30*ms)...)
 		}
-		wrong = append(wrong, fmt.Sprintf("%s: Redis has %+v, written were %+v", m, e, got))
+		return markers
+	})
+	compare("slower and slower", func() []string { return slowly(m, 50*ms, 99*ms, 101*ms, 260*ms, 1100*ms) })
+	compare("120 in a row", func() []string { return slow(m, 120, 11*ms, 12*ms) })
+	compare("arguments of any bytes", func() (markers []string) {
+		long := strings.Repeat("x", 300)
+		var commands [][]string
+		for i, args := range [][]string{
+			{"\xff"}, {`\xff`}, {"\t\n\x00"}, {"\u00a0é日"}, {""}, {`"quoted" \`}, {long[:128]}, {long[:129]}, {long},
+			slices.Repeat([]string{"a"}, 29), slices.Repeat([]string{"a"}, 60), // Redis keeps 32
+		} {
+			marker := fmt.Sprintf("%s-%d", m.Fresh(), i)
+			markers = append(markers, marker)
+			commands = append(commands, append([]string{"DEL", marker}, args...))
+		}
+		everything(m, func() { do(m, commands...) })
+		return markers
+	})
+	return as.Decide()
+}
+
+// same says whether a line is an entry as Redis has it.
+func same(e goredis.SlowLog, l line) bool {
+	args := make([]string, len(l.Argv))
+	for i, a := range l.Argv {
+		args[i] = bytesOf(a)
 	}
-	res := check.Decide(right == len(markers), "%d of %d written once, %d with Redis's ID, time and duration", once, len(markers), right)
-	return res.Want("all").Of(len(markers)).Because("%s", strings.Join(wrong, "\n")), nil
+	return l.ID == e.ID && l.DurationUS == e.Duration.Microseconds() && slices.Equal(args, e.Args) &&
+		l.Time == e.Time.UTC().Format(time.RFC3339) && bytesOf(l.ClientName) == e.ClientName
 }
 
 // ownLeftOut has Redis log every command. Then its log has the adapter's own, or nothing is shown.
-func ownLeftOut(ctx context.Context, s *check.Stack) (check.Result, error) {
+func ownLeftOut(m *check.M) check.Result {
 	const polls = 5
 	since := time.Now()
 	var markers []string
-	var entries []entry
-	err := everything(ctx, s, func() error {
-		if err := further(ctx, s, polls); err != nil {
-			return err
-		}
-		var err error
-		if markers, err = slow(ctx, s, 1, 12*time.Millisecond, 12*time.Millisecond); err != nil {
-			return err
-		}
-		entries, err = slowlog(ctx, s)
-		return err
+	var log []goredis.SlowLog
+	everything(m, func() {
+		further(m, polls)
+		markers = slow(m, 1, 12*time.Millisecond, 12*time.Millisecond)
+		log = entries(m)
 	})
-	if err != nil {
-		return check.Result{}, err
-	}
 	own := 0
-	for _, e := range entries {
-		if strings.HasPrefix(e.clientName, ownName) {
+	for _, e := range log {
+		if strings.HasPrefix(e.ClientName, ownName) {
 			own++
 		}
 	}
-	if own < polls-1 {
-		return check.Unknown("Redis logged %d commands of the adapter in %d polls", own, polls), nil
-	}
-	if err := awaitAll(ctx, s, since, markers); err != nil {
-		return check.Result{}, err
-	}
-	lines, _, err := wrote(ctx, s, since)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if len(byMarker(lines, markers)) == 0 {
-		return check.Unknown("a slow command after them was not written either"), nil
-	}
+	m.Need(own >= polls-1, "Redis logged %d commands of the adapter in %d polls", own, polls)
+	lines := awaitAll(m, since, markers)
+	m.Need(len(byMarker(lines, markers)) == 1, "a slow command after them was not written either")
 	written := 0
 	for _, l := range events(lines, "slow") {
-		if strings.HasPrefix(l.ClientName, ownName) || len(l.Argv) > 0 && l.Argv[0] == "SLOWLOG" {
+		if strings.HasPrefix(l.ClientName, ownName) {
 			written++
 		}
 	}
-	return check.Decide(written == 0, "%d of %d own entries written", written, own).Want("none").Of(own), nil
+	return check.Decide(written == 0, "%d of %d own entries written", written, own).Want("none").Of(own)
 }
 
-// redacted gives each command that must be hidden a secret of its own. Redis hides some itself; those that its log
-// shows to every reader are the sample that matters. A command that need not be hidden shows that arguments are written.
-func redacted(ctx context.Context, s *check.Stack) (check.Result, error) {
+// redacted gives each command that must be hidden a secret of its own, however it is spelled. Redis hides some itself;
+// those that its log shows to every reader are the sample that matters. Of each, one line must be left, with its
+// name and no more; and a command that need not be hidden shows that arguments are written.
+func redacted(m *check.M) check.Result {
 	since := time.Now()
-	tag := time.Now().UnixNano()
-	secret := func(i int) string { return fmt.Sprintf("secret-%d-%d", tag, i) }
-	shown := fmt.Sprintf("shown-%d", tag)
-	hidden := []string{
-		"auth nobody " + secret(0),
-		"hello 2 auth nobody " + secret(1),
-		"config get " + secret(2),
-		"acl setuser lab-nobody >" + secret(3),
-		"acl deluser " + secret(4),
-		"setex lab-session 1 " + secret(5),
-		"client setinfo lib-name " + secret(6),
+	tag := m.Fresh()
+	shown, n := tag+"-shown", 0
+	type hidden struct{ args, left []string }
+	var all []hidden
+	add := func(keep int, words string) {
+		for _, spelled := range []func(string) string{strings.ToLower, strings.ToUpper, func(s string) string { return strings.ToUpper(s[:1]) + s[1:] }} {
+			args := strings.Fields(words)
+			for i, a := range args {
+				if i < 2 && a != "SECRET" {
+					args[i] = spelled(a)
+				}
+				args[i] = strings.ReplaceAll(args[i], "SECRET", fmt.Sprintf("%s-secret-%d-", tag, n))
+			}
+			n++
+			all = append(all, hidden{args, append(slices.Clone(args[:keep]), "(redacted)")})
+		}
 	}
-	err := everything(ctx, s, func() error {
-		_, err := cli(ctx, s, slices.Concat(hidden, []string{"acl deluser lab-nobody", "get " + shown})...)
-		return err
+	for _, words := range []string{
+		"auth nobody SECRET", "auth SECRET", "hello 2 auth nobody SECRET", "hello 3 auth nobody SECRET", "config get SECRET",
+		"config set requirepass-SECRET SECRET", "acl setuser lab-nobody >SECRET", "acl deluser SECRET", "acl dryrun default get SECRET",
+		"migrate 127.0.0.1 1 SECRET 0 10 auth SECRET", "setex lab-session 1 SECRET",
+	} {
+		add(1, words)
+	}
+	add(2, "client setinfo lib-name SECRET") // which is named in REDACT with its subcommand
+	everything(m, func() {
+		for _, h := range all { // one at a time: the connection that changes who it is ends
+			do(m, h.args)
+		}
+		do(m, []string{"MULTI"}, []string{"SET", shown, "x"}, []string{"SETEX", "lab-session", "1", all[0].args[2]}, []string{"EXEC"},
+			[]string{"GET", shown}, []string{"ACL", "DELUSER", "lab-nobody"})
 	})
-	if err != nil {
-		return check.Result{}, err
-	}
-	entries, err := slowlog(ctx, s)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := awaitAll(ctx, s, since, []string{shown}); err != nil {
-		return check.Result{}, err
-	}
-	lines, text, err := wrote(ctx, s, since)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if len(byMarker(lines, []string{shown})) != 1 {
-		return check.Unknown("the arguments of GET were not written either"), nil
-	}
-	inRedis, leaked, entriesSeen := 0, 0, 0
-	for i := range hidden {
-		if slices.ContainsFunc(entries, func(e entry) bool { return strings.Contains(strings.Join(e.args, " "), secret(i)) }) {
+	log := entries(m)
+	lines := awaitAll(m, since, []string{shown})
+	m.Need(len(byMarker(lines, []string{shown})[shown]) >= 1, "the arguments of GET were not written either")
+	text := m.Logs(adapter, since)
+	inRedis, leaked := 0, strings.Count(text, tag+"-secret-")
+	for i := range all {
+		if slices.ContainsFunc(log, func(e goredis.SlowLog) bool {
+			return strings.Contains(strings.Join(e.Args, " "), fmt.Sprintf("%s-secret-%d-", tag, i))
+		}) {
 			inRedis++
 		}
-		if strings.Contains(text, secret(i)) {
-			leaked++
-		}
 	}
-	if inRedis < 3 {
-		return check.Unknown("Redis's own log shows %d of %d secrets: too few could leak", inRedis, len(hidden)), nil
-	}
+	m.Need(inRedis >= len(all)/3, "Redis's own log shows %d of %d secrets: too few could leak", inRedis, len(all))
+	var as check.Ways
+	as.Way("secrets").Note(leaked == 0, "%d were written, of %d that Redis's own log shows", leaked, inRedis)
+	left := map[string]int{}
 	for _, l := range events(lines, "slow") {
-		if n := len(l.Argv); n > 1 && l.Argv[n-1] == "(redacted)" {
-			entriesSeen++
-		}
+		left[string(check.Got(json.Marshal(l.Argv)))]++
 	}
-	res := check.Decide(leaked == 0 && entriesSeen >= len(hidden), "%d of %d secrets written (Redis's own log shows %d), %d entries redacted",
-		leaked, len(hidden), inRedis, entriesSeen)
-	return res.Want("none written, %d entries at least", len(hidden)).Of(len(hidden)), nil
+	want := map[string]int{}
+	for _, h := range all {
+		want[string(check.Got(json.Marshal(h.left)))]++
+	}
+	for form, count := range want {
+		as.Way("lines").Note(left[form] >= count, "%s was written %d times, want %d", form, left[form], count)
+	}
+	return as.Decide().Because("Redis's own log shows %d of %d secrets", inRedis, len(all))
 }
 
-// nonDestructive lets the adapter read and poll on, and then counts what another reader sees.
-func nonDestructive(ctx context.Context, s *check.Stack) (check.Result, error) {
-	const n = 20
-	since := time.Now()
-	before, err := resets(ctx, s)
-	if err != nil {
-		return check.Result{}, err
-	}
-	markers, err := slow(ctx, s, n, 12*time.Millisecond, 20*time.Millisecond)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := awaitAll(ctx, s, since, markers); err != nil {
-		return check.Result{}, err
-	}
-	if err := further(ctx, s, 2); err != nil {
-		return check.Result{}, err
-	}
-	lines, _, err := wrote(ctx, s, since)
-	if err != nil {
-		return check.Result{}, err
-	}
-	read := len(byMarker(lines, markers))
-	if read == 0 {
-		return check.Unknown("the adapter has read none of %d entries", n), nil
-	}
-	entries, err := slowlog(ctx, s)
-	if err != nil {
-		return check.Result{}, err
-	}
-	after, err := resets(ctx, s)
-	if err != nil {
-		return check.Result{}, err
-	}
-	left := len(logged(entries, markers))
-	res := check.Decide(left == n && after == before, "another reader sees %d of %d entries, SLOWLOG RESET was called %d times", left, n, after-before)
-	return res.Want("all, never").Of(n).Because("the adapter wrote %d of them", read), nil
-}
-
-// resets is how often SLOWLOG RESET was called since Redis started.
-func resets(ctx context.Context, s *check.Stack) (int, error) {
-	out, err := cli(ctx, s, "info commandstats")
-	if err != nil {
-		return 0, err
-	}
-	for row := range strings.Lines(out) {
-		if rest, ok := strings.CutPrefix(row, "cmdstat_slowlog|reset:calls="); ok {
-			var n int
-			_, err := fmt.Sscanf(rest, "%d", &n)
-			return n, err
+// nonDestructive lets the adapter read and poll on, and then counts what another reader sees: few entries, more than a
+// hundred, and as many as Redis keeps, after the log has overflowed while the adapter could not read.
+func nonDestructive(m *check.M) check.Result {
+	const keeps = 128
+	var as check.Ways
+	for _, n := range []int{10, 110, 150} {
+		way := as.Way(fmt.Sprintf("%d entries", n))
+		before, since := resets(m), time.Now()
+		var markers []string
+		make := func() { markers = slow(m, n, 11*time.Millisecond, 12*time.Millisecond) }
+		if n > keeps {
+			f := m.Pause(adapter)
+			make()
+			m.Heal(f)
+		} else {
+			make()
 		}
+		markers = markers[max(0, n-keeps):]
+		read := len(byMarker(awaitAll(m, since, markers), markers))
+		m.Need(read > 0, "the adapter has read none of %d entries", n)
+		left := len(logged(entries(m), markers))
+		after := resets(m)
+		// A few commands of others may be slow on a busy machine, and push out the oldest.
+		way.Note((left == len(markers) || n > keeps && left >= len(markers)-keeps/8) && after == before,
+			"another reader sees %d of %d, SLOWLOG RESET was called %d times; the adapter wrote %d", left, len(markers), after-before, read)
 	}
-	return 0, nil
+	return as.Decide()
 }

@@ -1,11 +1,12 @@
 package slowlog
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"distlab/lab/check"
 )
@@ -13,86 +14,82 @@ import (
 // ownName begins the name by which the adapter makes itself known to Redis.
 const ownName = "slowlog-adapter-"
 
-// cli gives commands to redis-cli in Redis's own container, all on one connection, and returns what it prints. A
-// command that Redis refuses is no error here.
-func cli(ctx context.Context, s *check.Stack, commands ...string) (string, error) {
-	args := append([]string{"sh", "-c", `printf '%s\n' "$@" | redis-cli`, "sh"}, commands...)
-	out, err := s.Exec(ctx, redis, args...)
-	if err == nil && out.ExitCode != 0 {
-		err = fmt.Errorf("exit code %d: %s", out.ExitCode, strings.TrimSpace(out.Stdout+out.Stderr))
+// client is one of Redis's, on the published port: another reader than the adapter.
+func client(m *check.M) *goredis.Client {
+	return goredis.NewClient(&goredis.Options{
+		Addr: m.Address(pod, redisPort), Protocol: 2, DisableIdentity: true, MaxRetries: -1, PoolSize: 1,
+	})
+}
+
+// do sends commands, in order; one that Redis refuses is no error.
+func do(m *check.M, commands ...[]string) {
+	c := client(m)
+	defer c.Close()
+	for _, args := range commands {
+		list := make([]any, len(args))
+		for i, a := range args {
+			list[i] = a
+		}
+		if err := c.Do(m.Context(), list...).Err(); err != nil {
+			_, refused := err.(goredis.Error)
+			m.Need(refused, "redis: %v", err)
+		}
 	}
-	if err != nil {
-		return "", fmt.Errorf("redis-cli: %w", err)
+}
+
+// entries are all of the slow log, newest first, as a reader sees it that knows nothing of the adapter.
+func entries(m *check.M) []goredis.SlowLog {
+	c := client(m)
+	defer c.Close()
+	return check.Got(c.SlowLogGet(m.Context(), -1).Result())
+}
+
+// info is a field of INFO; "" if it has none of that name.
+func info(m *check.M, section, field string) string {
+	c := client(m)
+	defer c.Close()
+	for line := range strings.Lines(check.Got(c.Info(m.Context(), section).Result())) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(value)
+		}
 	}
-	return out.Stdout, nil
+	return ""
+}
+
+// resets is how often SLOWLOG RESET was called since Redis started.
+func resets(m *check.M) (n int) {
+	_, _ = fmt.Sscanf(info(m, "commandstats", "cmdstat_slowlog|reset"), "calls=%d", &n)
+	return n
 }
 
 // slow runs n slow commands, one after the other, and returns a marker of each: its argument, which tells how long it
-// sleeps and, in digits that are too small to sleep, which it is. The lengths are drawn at random from least upwards, all
-// above Redis's default threshold of 10 ms.
-func slow(ctx context.Context, s *check.Stack, n int, least, most time.Duration) ([]string, error) {
-	r, now := s.Rand(), time.Now().UnixNano()
-	markers, commands := make([]string, n), make([]string, n)
-	for i := range n {
-		took := least + time.Duration(r.Int64N(int64(most-least)+1))
-		markers[i] = fmt.Sprintf("%.6f%d", took.Seconds(), now+int64(i))
-		commands[i] = "debug sleep " + markers[i]
+// sleeps and, in digits that are too small to sleep, which it is. All are above Redis's default threshold of 10 ms.
+// Redis allows it to those in its own container alone.
+func slow(m *check.M, n int, least, most time.Duration) []string {
+	took := make([]time.Duration, n)
+	for i := range took {
+		took[i] = least + time.Duration(m.Rand().Int64N(int64(most-least)+1))
 	}
-	out, err := cli(ctx, s, commands...)
-	if err != nil {
-		return nil, err
-	}
-	if got := strings.Count(out, "OK\n"); got != n {
-		return nil, fmt.Errorf("%d of %d slow commands were done: %.200s", got, n, out)
-	}
-	return markers, nil
+	return slowly(m, took...)
 }
 
-// entry is one of the slow log as another reader sees it.
-type entry struct {
-	id, unix, us int64
-	args         []string
-	clientName   string
-}
-
-// slowlog asks Redis for all of its slow log, as a reader that knows nothing of the adapter. Newest first.
-func slowlog(ctx context.Context, s *check.Stack) ([]entry, error) {
-	out, err := s.Exec(ctx, redis, "redis-cli", "--json", "slowlog", "get", "-1")
-	if err == nil && out.ExitCode != 0 {
-		err = fmt.Errorf("exit code %d: %s", out.ExitCode, strings.TrimSpace(out.Stdout+out.Stderr))
+func slowly(m *check.M, took ...time.Duration) (markers []string) {
+	now := time.Now().UnixNano()
+	args := []string{"sh", "-c", `printf 'debug sleep %s\n' "$@" | redis-cli`, "sh"}
+	for i, d := range took {
+		markers = append(markers, fmt.Sprintf("%.6f%d", d.Seconds(), now+int64(i)))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("redis-cli slowlog get: %w", err)
-	}
-	var rows [][]json.RawMessage
-	if err := json.Unmarshal([]byte(out.Stdout), &rows); err != nil {
-		return nil, fmt.Errorf("redis-cli slowlog get: %w", err)
-	}
-	entries := make([]entry, len(rows))
-	for i, row := range rows {
-		e := &entries[i]
-		if len(row) < 6 {
-			return nil, fmt.Errorf("redis-cli slowlog get: %d fields, want 6", len(row))
-		}
-		for j, into := range map[int]any{0: &e.id, 1: &e.unix, 2: &e.us, 3: &e.args, 5: &e.clientName} {
-			if err := json.Unmarshal(row[j], into); err != nil {
-				return nil, fmt.Errorf("redis-cli slowlog get: field %d: %w", j, err)
-			}
-		}
-	}
-	return entries, nil
+	out := m.Exec(redis, append(args, markers...)...)
+	m.Need(strings.Count(out+"\n", "OK\n") == len(took), "of %d slow commands not all were done: %.200s", len(took), out)
+	return markers
 }
 
 // logged finds the markers in the slow log.
-func logged(entries []entry, markers []string) map[string]entry {
-	wanted := map[string]bool{}
-	for _, m := range markers {
-		wanted[m] = true
-	}
-	found := map[string]entry{}
+func logged(entries []goredis.SlowLog, markers []string) map[string]goredis.SlowLog {
+	found := map[string]goredis.SlowLog{}
 	for _, e := range entries {
-		for _, a := range e.args {
-			if wanted[a] {
+		for _, a := range e.Args {
+			if slices.Contains(markers, a) {
 				found[a] = e
 			}
 		}
@@ -100,29 +97,14 @@ func logged(entries []entry, markers []string) map[string]entry {
 	return found
 }
 
-// runID is the run ID of the process that Redis is.
-func runID(ctx context.Context, s *check.Stack) (string, error) {
-	out, err := cli(ctx, s, "info server")
-	if err != nil {
-		return "", err
+// everything has Redis log every command, for as long as f lasts.
+func everything(m *check.M, f func()) {
+	threshold := func(us string) []string {
+		return []string{"redis-cli", "config", "set", "slowlog-log-slower-than", us}
 	}
-	for line := range strings.Lines(out) {
-		if id, ok := strings.CutPrefix(line, "run_id:"); ok {
-			return strings.TrimSpace(id), nil
-		}
-	}
-	return "", fmt.Errorf("info server: has no run_id")
-}
-
-// everything sets the threshold so that Redis logs every command, for as long as f lasts.
-func everything(ctx context.Context, s *check.Stack, f func() error) error {
-	if _, err := cli(ctx, s, "config set slowlog-log-slower-than 0"); err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		cli(ctx, s, "config set slowlog-log-slower-than 10000")
-	}()
-	return f()
+	fault := m.Run(redis, "every command logged", threshold("0"), threshold("10000"), func(m *check.M) string {
+		return m.Exec(redis, "redis-cli", "config", "get", "slowlog-log-slower-than")
+	})
+	f()
+	m.Heal(fault)
 }

@@ -14,7 +14,7 @@ const (
 	// pairs of requests, fewer where they take too long; the tests are exact for few, too.
 	pairs     = 500
 	fewest    = 10
-	measureIn = 5 * time.Second
+	measureIn = 10 * time.Second
 
 	// dearer is what a copy may cost. It is far below the time that the copies hang for.
 	dearer = 2 * time.Millisecond

@@ -1,135 +1,101 @@
 package tls
 
 import (
-	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"distlab/lab/check"
 )
 
-// within is how soon a dead app must show.
+// within is how soon a dead app must show, and one that is back.
 const within = 2 * time.Second
 
-// appDown stops the app and takes the time until the sidecar answers 502 and says that it is unready; then it brings
-// the app back and waits until the sidecar is ready again and a page comes through.
-func appDown(ctx context.Context, s *check.Stack) (check.Result, error) {
-	code, err := get(ctx, s, "/about")
-	if err != nil {
-		return check.Result{}, err
-	}
-	if code != http.StatusOK {
-		return check.Unknown("the page answers %d before the app is stopped", code), nil
-	}
-	f, err := s.Stop(ctx, app)
-	if err != nil {
-		return check.Result{}, err
-	}
-	gone := time.Now()
-	badGateway, err := until(ctx, gone, http.StatusBadGateway, func(ctx context.Context) (int, error) { return get(ctx, s, "/about") })
-	if err != nil {
-		return check.Result{}, err
-	}
-	unready, err := until(ctx, gone, http.StatusServiceUnavailable, func(ctx context.Context) (int, error) { return ready(ctx, s) })
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := f.Heal(ctx); err != nil {
-		return check.Result{}, err
-	}
-	back := time.Now()
-	again, err := until(ctx, back, http.StatusOK, func(ctx context.Context) (int, error) { return ready(ctx, s) })
-	if err != nil {
-		return check.Result{}, err
-	}
-	page, err := until(ctx, back, http.StatusOK, func(ctx context.Context) (int, error) { return get(ctx, s, "/about") })
-	if err != nil {
-		return check.Result{}, err
-	}
-	ok := badGateway.in(within) && unready.in(within) && again.in(within) && page.in(within)
-	res := check.Decide(ok, "502 after %v, unready after %v, ready again after %v, page after %v", badGateway, unready, again, page)
-	return res.Want("each within %v", within).Of(4), nil
-}
-
-// delay is how long something took to be seen; negative: it was not.
-type delay time.Duration
-
-func (d delay) in(limit time.Duration) bool { return d >= 0 && time.Duration(d) <= limit }
-
-func (d delay) String() string {
-	if d < 0 {
-		return "never"
-	}
-	return fmt.Sprintf("%.2f s", time.Duration(d).Seconds())
-}
-
-// until asks for a status code until it is the one wanted, for a while longer than it may take. An answer that
-// does not come, or another code, is "not yet".
-func until(ctx context.Context, begun time.Time, want int, ask func(context.Context) (int, error)) (delay, error) {
-	patience, cancel := context.WithTimeout(ctx, 3*within)
-	defer cancel()
-	err := check.Wait(patience, fmt.Sprintf("status %d", want), func(ctx context.Context) error {
-		code, err := ask(ctx)
-		if err == nil && code != want {
-			err = fmt.Errorf("status %d", code)
+// appDown stops the app, and starts it again. In every way in which clients come, on connections from before as on new
+// ones, the answer must become 502 and stay so, and become the page and stay that.
+func appDown(m *check.M) check.Result {
+	visitors := []visitor{visit(m, kept, nil), visit(m, anew, nil), visit(m, second, nil)}
+	all := func(status int) func(*check.M) error {
+		return func(m *check.M) error {
+			for _, v := range visitors {
+				if err := v.is(m.Context(), status); err != nil {
+					return fmt.Errorf("%s: %w", v.name, err)
+				}
+			}
+			return nil
 		}
-		return err
-	})
-	if ctx.Err() != nil {
-		return -1, context.Cause(ctx)
 	}
-	if err != nil {
-		return -1, nil
-	}
-	return delay(time.Since(begun)), nil
+	m.Await(patience, "the page, in every way", all(http.StatusOK))
+	gone, bad, back, page := timeline(m, func() *check.Fault { return m.Stop(app) }, all(http.StatusBadGateway), all(http.StatusOK))
+	ok := gone.Within(within) && bad.Broke == nil && back.Within(within) && page.Broke == nil
+	return check.Decide(ok, "502 after %v, which %v; the page after %v, which %v", gone, bad, back, page).
+		Want("each within %v, and so it stays", within).Of(bad.Asked + page.Asked)
 }
 
-// drain has requests in flight, by HTTP/1.1 and HTTP/2, and an open-model load beside them, and stops the sidecar.
-// A request that the stopped sidecar refused was never in flight; one that was sent and not answered whole is lost.
-func drain(ctx context.Context, s *check.Stack) (check.Result, error) {
+// unready is what the sidecar itself says of the same: an orchestrator asks /readyz, an operator the status.
+func unready(m *check.M) check.Result {
+	says := func(code int, up bool) func(*check.M) error {
+		return func(m *check.M) error {
+			if err := m.Get(pod, adminPort, "/readyz").Is(code); err != nil {
+				return err
+			}
+			var st struct{ Backend struct{ OK bool } }
+			m.JSON(pod, adminPort, "/status", &st)
+			if st.Backend.OK != up {
+				return fmt.Errorf("the status says that the app is up: %t", st.Backend.OK)
+			}
+			return m.Get(pod, adminPort, "/livez").Is(http.StatusOK) // nobody restarts the sidecar for the app
+		}
+	}
+	m.Await(patience, "readiness", says(http.StatusOK, true))
+	gone, not, back, ready := timeline(m, func() *check.Fault { return m.Stop(app) },
+		says(http.StatusServiceUnavailable, false), says(http.StatusOK, true))
+	ok := gone.Within(within) && not.Broke == nil && back.Within(within) && ready.Broke == nil
+	return check.Decide(ok, "unready after %v, which %v; ready after %v, which %v", gone, not, back, ready).
+		Want("each within %v, and so it stays", within).Of(not.Asked + ready.Asked)
+}
+
+// timeline does a fault, waits for what it must bring and sees whether that holds, and the same for its end.
+func timeline(m *check.M, do func() *check.Fault, broken, well func(*check.M) error) (gone check.Took, bad check.Held, back check.Took, good check.Held) {
+	f := do()
+	if gone, _ = m.Until(3*within, broken); gone != check.Never {
+		bad = m.Hold(hold, broken)
+	}
+	m.Heal(f)
+	if back, _ = m.Until(3*within, well); back != check.Never {
+		good = m.Hold(hold, well)
+	}
+	return gone, bad, back, good
+}
+
+// drain has requests in flight, of several kinds, under load, and stops the sidecar. A request that the stopped sidecar
+// refused was never in flight; one that was sent and not answered whole is lost.
+func drain(m *check.M) check.Result {
 	const each = 20
-	slow := outside + "/slow?ms=3000"
-	load, err := s.Load(ctx, check.Outside, check.LoadSpec{Rate: 100, For: time.Minute, Args: []string{"-insecure"}, URL: outside + "/about"})
-	if err != nil {
-		return check.Result{}, err
-	}
-	one, err := s.Flight(ctx, check.Outside, each, "-insecure", "-http1", slow)
-	if err != nil {
-		return check.Result{}, err
-	}
-	two, err := s.Flight(ctx, check.Outside, each, "-insecure", "-http2", slow)
-	if err != nil {
-		return check.Result{}, err
-	}
-	f, err := s.Stop(ctx, sidecar, check.Grace(20*time.Second))
-	if err != nil {
-		return check.Result{}, err
-	}
-	st, err := s.State(ctx, sidecar)
-	if err != nil {
-		return check.Result{}, err
-	}
-	var answers []check.LoadAnswer
-	for _, l := range []*check.Load{one, two} {
-		a, err := l.Result(ctx)
-		if err != nil {
-			return check.Result{}, err
+	kinds := [][]string{{"-http1"}, {"-http2"}, {"-http1", "-header", "Connection: close"}}
+	answers := make([]check.LoadAnswer, len(kinds))
+	var code int
+	t := m.Beside(lead, traffic(), func() {
+		loads := make([]*check.Load, len(kinds))
+		for i, kind := range kinds {
+			args := slices.Concat([]string{"-insecure"}, kind, []string{outside + "/slow?ms=3000"})
+			loads[i] = check.Got(m.Stack.Flight(m.Context(), check.Outside, each, args...))
 		}
-		answers = append(answers, a)
+		f := m.Stop(sidecar, check.Grace(20*time.Second))
+		code = m.State(sidecar).ExitCode
+		for i, l := range loads {
+			answers[i] = check.Got(l.Result(m.Context()))
+		}
+		m.Heal(f)
+	})
+	flown, first := 0, []string{}
+	for _, a := range answers {
+		flown += a.OK
+		first = append(first, a.First...)
 	}
-	a, err := load.Stop(ctx)
-	if err != nil {
-		return check.Result{}, err
-	}
-	if err := f.Heal(ctx); err != nil {
-		return check.Result{}, err
-	}
-	flying := answers[0].OK + answers[1].OK
-	res := check.Decide(flying == 2*each && a.Lost == 0 && st.ExitCode == 0,
-		"%d of %d requests in flight answered, %d of %d under load lost, exit code %d", flying, 2*each, a.Lost, a.Requests, st.ExitCode)
-	return res.Want("all answered, none lost, exit code 0").Of(2*each+a.Requests).
-		Because("under load, by kind of error: %v", a.Errors).
-		Because("%s", strings.Join(distinct(a.First, answers[0].First, answers[1].First), "\n")), nil
+	res := check.Decide(flown == each*len(kinds) && t.Lost() == 0 && code == 0,
+		"%d of %d requests in flight answered, %d of %d under load lost, exit code %d", flown, each*len(kinds), t.Lost(), t.Requests(), code)
+	return t.Fair(res.Want("all answered, none lost, exit code 0").Of(each*len(kinds)+t.Requests()).Because("%s", strings.Join(first, "\n")))
 }

@@ -1,119 +1,137 @@
 package tls
 
 import (
-	"context"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"distlab/lab/check"
 )
 
-// sameBytes asks for the same pages inside the pod, in the clear, and outside, over HTTPS with the certificate
-// verified, and compares status, type and the hash of the whole body.
-func sameBytes(ctx context.Context, s *check.Stack) (check.Result, error) {
-	paths := []string{"/about", "/style.css", "/orders", "/no-such-page", "/status/503", "/bytes?n=0", "/bytes?n=3000000"}
-	r := s.Rand()
-	for range 9 {
-		paths = append(paths, fmt.Sprintf("/orders/%d", 1+r.IntN(240)), fmt.Sprintf("/orders?page=%d", 1+r.IntN(12)))
-	}
-	ca, err := s.ReadFile(ctx, sidecar, certPath)
-	if err != nil {
-		return check.Result{}, err
-	}
-	var plain, secure []check.HTTPAnswer
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		plain, err = s.HTTPEach(gctx, check.Inside(app), nil, prefixed(inside, paths)...)
-		return err
-	})
-	g.Go(func() (err error) {
-		flags := []string{"-ca", string(ca), "-sni", "localhost"}
-		secure, err = s.HTTPEach(gctx, check.Outside, flags, prefixed(outside, paths)...)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return check.Result{}, err
-	}
-	equal, bytes := 0, int64(0)
-	var differ []string
-	for i, path := range paths {
-		if plain[i].Error != "" {
-			return check.Result{}, fmt.Errorf("the app itself does not answer %s: %s", path, plain[i].Error)
+// sizes of bodies: none, one byte, and on each side of what proxies read at a time: a TLS record, Go's and nginx's
+// buffers, 64 KiB.
+var sizes = []int{0, 1, 4095, 4097, 16383, 16384, 16385, 32769, 65535, 65536, 65537, 200_000, 999_999}
+
+// sameBytes asks for the same in the clear inside the pod and over verified HTTPS outside, and compares; and sends
+// bodies that it knows, of which the app says what arrived.
+func sameBytes(ways ...way) func(*check.M) check.Result {
+	return func(m *check.M) check.Result {
+		paths := []string{"/about", "/style.css", "/orders", "/no-such-page", "/status/503", "/bytes?n=3000000"}
+		for range 5 {
+			paths = append(paths, fmt.Sprintf("/orders/%d", 1+m.Rand().IntN(240)), fmt.Sprintf("/orders?page=%d", 1+m.Rand().IntN(12)))
 		}
-		a, b := essence(plain[i]), essence(secure[i])
-		if a == b && secure[i].TLS != nil {
-			equal++
-			bytes += plain[i].Bytes
-			continue
+		for _, n := range sizes {
+			paths = append(paths, fmt.Sprintf("/bytes?n=%d", n))
 		}
-		differ = append(differ, fmt.Sprintf("%s: %s inside, %s outside", path, a, b))
+		roots := x509.NewCertPool()
+		m.Need(roots.AppendCertsFromPEM(m.ReadFile(sidecar, certPath)), "%s has no certificate in it", certPath)
+		plain := m.HTTPEach(check.Inside(app), nil, prefixed(inside, paths)...)
+		sums := map[string]bool{}
+		for i, a := range plain {
+			m.Need(a.Error == "", "the app itself does not answer %s: %s", paths[i], a.Error)
+			sums[a.SHA256] = true
+		}
+		m.Need(sums[sumOf(nil)] && len(sums) > len(sizes), "the app gives %d different answers to %d questions", len(sums), len(paths))
+		var as check.Ways
+		for _, w := range ways {
+			v := visit(m, w, roots)
+			// Some at a time, so that a kept connection carries one exchange after the other, and HTTP/2 several at once.
+			m.Each(len(paths), 4, func(m *check.M, i int) {
+				for _, method := range []string{http.MethodGet, http.MethodHead} {
+					a, err := v.ask(m.Context(), method, paths[i], nil)
+					as.Way(w.name).Note(err == nil && equal(plain[i], a, method), "%s %s: %d %v, %d bytes, %v; inside %d %v, %d bytes",
+						method, paths[i], a.status, a.header, len(a.body), err, plain[i].Status, plain[i].Header, plain[i].Bytes)
+				}
+			})
+			m.Each(len(sizes), 4, func(m *check.M, i int) {
+				body := alphabet(sizes[i])
+				for how, r := range map[string]io.Reader{"with a length": bytes.NewReader(body), "in chunks": io.MultiReader(bytes.NewReader(body))} {
+					a, err := v.ask(m.Context(), http.MethodPost, "/echo", r)
+					var echo struct {
+						Length int
+						SHA256 string
+					}
+					if err == nil {
+						err = json.Unmarshal(a.body, &echo)
+					}
+					as.Way(w.name+", POST").Note(err == nil && a.status == 200 && echo.Length == len(body) && echo.SHA256 == sumOf(body),
+						"%d bytes %s: %d, %d arrived, %v", len(body), how, a.status, echo.Length, err)
+				}
+			})
+		}
+		return as.Decide()
 	}
-	res := check.Decide(equal == len(paths), "%d of %d answers equal, %d bytes", equal, len(paths), bytes)
-	return res.Want("all equal").Of(len(paths)).Because("%s", strings.Join(differ, "\n")), nil
 }
 
-func prefixed(base string, paths []string) []string {
-	var urls []string
+func prefixed(base string, paths []string) (urls []string) {
 	for _, p := range paths {
 		urls = append(urls, base+p)
 	}
 	return urls
 }
 
-func essence(a check.HTTPAnswer) string {
-	if a.Error != "" {
-		return a.Error
+// hops are headers of one hop, or of whoever gives the answer.
+var hops = []string{"Connection", "Keep-Alive", "Transfer-Encoding", "Date", "Server"}
+
+// equal says whether an answer is the app's: status, every header that the app gave, and the body, whose hash this
+// lab computes itself. Of a HEAD the headers are all there is.
+func equal(plain check.HTTPAnswer, a answer, method string) bool {
+	for name, values := range plain.Header {
+		if !slices.Contains(hops, name) && !(name == "Content-Length" && method == http.MethodHead) && !slices.Equal(a.header[name], values) {
+			return false
+		}
 	}
-	return fmt.Sprintf("%d %v %d bytes %.12s", a.Status, a.Header["Content-Type"], a.Bytes, a.SHA256)
+	if a.status != plain.Status {
+		return false
+	}
+	if method == http.MethodHead {
+		return len(a.body) == 0
+	}
+	return int64(len(a.body)) == plain.Bytes && sumOf(a.body) == plain.SHA256
 }
 
-// plaintextClosed knocks at the app's ports from a neighbour. It first makes sure that the app does listen, within
-// the pod, and that the pod can be reached from where it knocks: else a refusal would say nothing.
-func plaintextClosed(ctx context.Context, s *check.Stack) (check.Result, error) {
-	ports := []string{"8080", "9091"} // the app's HTTP, and its admin port
-	var within, through check.TCPAnswer
-	answers := make([]check.TCPAnswer, len(ports))
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		within, err = s.TCP(gctx, check.Inside(app), "127.0.0.1:"+ports[0])
-		return err
-	})
-	g.Go(func() (err error) {
-		through, err = s.TCP(gctx, check.Outside, fmt.Sprintf("%s:%d", pod, httpsPort))
-		return err
-	})
-	for i, port := range ports {
-		g.Go(func() (err error) {
-			answers[i], err = s.TCP(gctx, check.Outside, net.JoinHostPort(pod, port))
-			return err
-		})
+// open are the ports that a neighbour may reach: TLS, and the sidecar's admin port.
+var open = []int{httpsPort, adminPort}
+
+// plaintextClosed asks the kernel what listens in the pod, and knocks at all of it from a neighbour. The app must listen,
+// and the pod be reachable from where it knocks: else a refusal would say nothing. What is open for TLS must not answer
+// in the clear.
+func plaintextClosed(m *check.M) check.Result {
+	var ports []string
+	for _, addr := range m.Sockets(app) {
+		_, port, err := net.SplitHostPort(addr)
+		check.Must(err)
+		ports = append(ports, port)
 	}
-	if err := g.Wait(); err != nil {
-		return check.Result{}, err
-	}
-	if !within.Connected || !through.Connected {
-		return check.Unknown("the app must accept within the pod (%q) and the sidecar from outside (%q)", within.Error, through.Error), nil
-	}
-	refused := 0
-	var seen []string
-	for i, a := range answers {
-		what := string(a.ErrorKind)
-		if a.Connected {
-			what = "accepted"
+	slices.Sort(ports)
+	ports = slices.Compact(ports)
+	m.Need(slices.Contains(ports, "8080"), "the app does not listen in the pod: %q", ports)
+	var as check.Ways
+	m.Each(len(ports), 4, func(m *check.M, i int) {
+		if slices.Contains(open, atoi(ports[i])) {
+			return
 		}
-		seen = append(seen, "port "+ports[i]+" "+what)
-		if a.ErrorKind == check.Refused {
-			refused++
-		} else if !a.Connected {
-			return check.Unknown("port %s neither accepted nor refused: %s", ports[i], a.Error), nil
-		}
-	}
-	return check.Decide(refused == len(ports), "%s", strings.Join(seen, ", ")).Want("all refused").Of(len(ports)), nil
+		a := m.TCP(check.Outside, net.JoinHostPort(pod, ports[i]))
+		m.Need(a.Connected || a.ErrorKind == check.Refused, "port %s neither accepted nor refused: %s", ports[i], a.Error)
+		as.Way("port "+ports[i]).Note(!a.Connected, "it accepted")
+	})
+	clear := m.HTTP(check.Outside, fmt.Sprintf("http://%s:%d/about", pod, httpsPort))
+	m.Need(clear.ErrorKind != check.Refused && clear.ErrorKind != check.Unreachable, "the TLS port does not accept: %s", clear.Error)
+	as.Way("HTTP in the clear to the TLS port").Note(clear.Status != http.StatusOK, "it answered %d", clear.Status)
+	return as.Decide().Because("in the pod listen %q", ports)
+}
+
+func atoi(port string) (n int) {
+	fmt.Sscan(port, &n)
+	return n
 }
 
 // forgery is what a client claims of itself to look like another.
@@ -121,118 +139,95 @@ const forgery = "203.0.113.66"
 
 var forged = map[string]string{
 	"X-Forwarded-For":   forgery,
+	"X_Forwarded_For":   forgery, // which some apps take for the same
 	"X-Real-IP":         forgery,
+	"True-Client-IP":    forgery,
 	"Forwarded":         "for=" + forgery + ";proto=http;host=" + forgery,
 	"X-Forwarded-Host":  forgery,
 	"X-Forwarded-Proto": "gopher-" + forgery,
 }
 
-// forwarded sends forged headers and reads what the app received. The same request sent to the app itself shows
-// first that forged headers would arrive if nobody dropped them.
-func forwarded(ctx context.Context, s *check.Stack) (check.Result, error) {
+// forwarded sends forged headers and reads what the app received: from a neighbour, whose address is known, and on
+// connections that go on after the first request. The same request to the app itself shows first that forged headers
+// would arrive if nobody dropped them.
+func forwarded(m *check.M) check.Result {
 	flags := []string{"-insecure"}
-	for _, name := range slices.Sorted(keys(forged)) {
+	var headers []string
+	for _, name := range slices.Sorted(maps.Keys(forged)) {
 		flags = append(flags, "-header", name+": "+forged[name])
+		headers = append(headers, name, forged[name])
 	}
-	var direct, through check.HTTPAnswer
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		direct, err = s.HTTP(gctx, check.Inside(app), append(slices.Clone(flags), inside+"/echo")...)
-		return err
+	direct := m.HTTP(check.Inside(app), append(slices.Clone(flags), inside+"/echo")...)
+	if got := carrying(received(m, direct.Body), forgery); len(got) != len(forged) {
+		m.Unknown("sent to the app itself, only %v arrived of the forged headers", got)
+	}
+	var as check.Ways
+	note := func(w *check.Tally, headers map[string][]string, client string) {
+		told := strings.Join(headers["X-Forwarded-For"], ",") + " " + strings.Join(headers["X-Forwarded-Proto"], ",")
+		passed := carrying(headers, forgery)
+		w.Note(len(passed) == 0 && told == client+" https", "told %q of %s, passed %v", told, client, passed)
+	}
+	neighbours := map[string][]string{
+		"a neighbour, HTTP/1.1": {"-http1"}, "a neighbour, HTTP/2": {"-http2"}, "a neighbour's POST": {"-http1", "-data", "x"},
+	}
+	names := slices.Sorted(maps.Keys(neighbours))
+	m.Each(len(names), 3, func(m *check.M, i int) {
+		a := m.HTTP(check.Outside, slices.Concat(flags, neighbours[names[i]], []string{outside + "/echo"})...)
+		client, _, err := net.SplitHostPort(a.Local)
+		m.Need(err == nil && a.Status == http.StatusOK, "%s: %d %s", names[i], a.Status, a.Error)
+		note(as.Way(names[i]), received(m, a.Body), client)
 	})
-	g.Go(func() (err error) {
-		through, err = s.HTTP(gctx, check.Outside, append(slices.Clone(flags), outside+"/echo")...)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return check.Result{}, err
+	for _, w := range []way{kept, second} {
+		v, client := visit(m, w, nil), ""
+		for i := range 10 {
+			a, err := v.ask(m.Context(), []string{http.MethodGet, http.MethodPost}[i%2], "/echo", nil, headers...)
+			check.Must(err)
+			got := received(m, a.body)
+			if client == "" { // this machine's address as the pod sees it: an address, and one and the same
+				client = strings.Join(got["X-Forwarded-For"], ",")
+				m.Need(net.ParseIP(client) != nil || strings.Contains(client, forgery), "the first request is said to be from %q", client)
+			}
+			note(as.Way("the "+w.name+" connection goes on"), got, client)
+		}
 	}
-	before, err := received(direct)
-	if err != nil {
-		return check.Result{}, fmt.Errorf("ask the app itself: %w", err)
-	}
-	after, err := received(through)
-	if err != nil {
-		return check.Result{}, fmt.Errorf("ask through the sidecar: %w", err)
-	}
-	if got := carrying(before, forgery); len(got) != len(forged) {
-		return check.Unknown("sent to the app itself, only %v arrived of the forged headers", got), nil
-	}
-	client, _, err := net.SplitHostPort(through.Local)
-	if err != nil {
-		return check.Result{}, fmt.Errorf("the probe's own address: %w", err)
-	}
-	passed := carrying(after, forgery)
-	told := fmt.Sprintf("%s %s", strings.Join(after["X-Forwarded-For"], ","), strings.Join(after["X-Forwarded-Proto"], ","))
-	res := check.Decide(len(passed) == 0 && told == client+" https", "client and scheme %q, %d of %d forged headers passed",
-		told, len(passed), len(forged))
-	return res.Want("%q, none passed", client+" https").Of(len(forged)).Because("the app received %v", after), nil
+	return as.Decide()
 }
 
-func received(a check.HTTPAnswer) (map[string][]string, error) {
-	if a.Error != "" {
-		return nil, fmt.Errorf("%s", a.Error)
-	}
-	var echo struct {
-		Headers map[string][]string `json:"headers"`
-	}
-	if err := json.Unmarshal(a.Body, &echo); err != nil {
-		return nil, fmt.Errorf("the app's echo: %w", err)
-	}
-	return echo.Headers, nil
+func received(m *check.M, body []byte) map[string][]string {
+	var echo struct{ Headers map[string][]string }
+	err := json.Unmarshal(body, &echo)
+	m.Need(err == nil, "the app's echo is %.100q: %v", body, err)
+	return echo.Headers
 }
 
 // carrying names the headers in which a text appears.
-func carrying(headers map[string][]string, text string) []string {
-	var names []string
-	for name, values := range headers {
-		if strings.Contains(strings.Join(values, ","), text) {
+func carrying(headers map[string][]string, text string) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		if strings.Contains(strings.Join(headers[name], ","), text) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names
 }
 
-// offers are handshakes, each with one version only, and what must come of them.
-var offers = []struct{ version, want string }{
-	{"1.0", "refused"},
-	{"1.1", "refused"},
-	{"1.2", "1.2 h2"},
-	{"1.3", "1.3 h2"},
-}
-
-func modernTLS(ctx context.Context, s *check.Stack) (check.Result, error) {
-	answers := make([]check.TLSAnswer, len(offers))
-	g, gctx := errgroup.WithContext(ctx)
-	for i, o := range offers {
-		g.Go(func() (err error) {
-			answers[i], err = s.TLS(gctx, check.Outside, "-insecure", "-min", o.version, "-max", o.version,
-				"-alpn", "h2,http/1.1", fmt.Sprintf("%s:%d", pod, httpsPort))
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return check.Result{}, err
-	}
-	right := 0
-	var seen, why []string
-	for i, o := range offers {
-		got := ""
-		switch a := answers[i]; {
-		case a.Handshake:
-			got = a.Version + " " + a.ALPN
-		case a.ErrorKind == check.TLSError:
-			got = "refused"
-			why = append(why, o.version+": "+a.Error)
-		default:
-			return check.Unknown("TLS %s: neither a handshake nor a refusal: %s", o.version, a.Error), nil
+// modernTLS offers one version at a time, in each way in which a client may say more than that.
+func modernTLS(m *check.M) check.Result {
+	var as check.Ways
+	for _, h := range []hello{
+		{name: "with SNI and ALPN", sni: "localhost", alpn: []string{"h2", "http/1.1"}},
+		{name: "without ALPN", sni: "localhost"},
+		{name: "with ALPN, HTTP/1.1 alone", sni: "localhost", alpn: []string{"http/1.1"}},
+		{name: "without SNI", alpn: []string{"http/1.1"}},
+		{name: "without either"},
+	} {
+		for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
+			h.version = version
+			state, err := h.shake(m.Context(), m)
+			m.Need(err == nil || alerted(err), "%s, %s: neither a handshake nor a refusal: %v", h.name, tls.VersionName(version), err)
+			modern := version >= tls.VersionTLS12
+			as.Way(h.name).Note((err == nil) == modern && (err != nil || state.Version == version), "%s: %s, %v",
+				tls.VersionName(version), tls.VersionName(state.Version), err)
 		}
-		if got == o.want {
-			right++
-		}
-		seen = append(seen, o.version+" → "+got)
 	}
-	res := check.Decide(right == len(offers), "%s", strings.Join(seen, ", "))
-	return res.Want("1.0 and 1.1 refused, 1.2 and 1.3 with h2").Of(len(offers)).Because("%s", strings.Join(why, "\n")), nil
+	return as.Decide()
 }
