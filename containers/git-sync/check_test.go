@@ -162,7 +162,7 @@ func TestCheckCommand(t *testing.T) {
 	}{
 		"good":              {script: `test "$(cat index)" = good && test ${#GITSYNC_HASH} = 40`},
 		"bad":               {script: "echo the index is missing; exit 3", bad: "exit status 3: the index is missing"},
-		"hangs":             {script: "echo waiting; sleep 600", bad: "not done within 200ms: waiting"},
+		"hangs":             {script: "echo waiting; sleep 600", bad: "not done within 1s: waiting"},
 		"forks":             {script: "sleep 600 & echo $! >" + mark + "; exit 0"},
 		"forks and hangs":   {script: "sleep 600 & sleep 600 & wait", bad: "not done within"},
 		"floods":            {script: "yes flood | head -c 10000000; echo the end; exit 1", bad: "the end"},
@@ -176,12 +176,12 @@ func TestCheckCommand(t *testing.T) {
 			f := newForge(t)
 			f.push(map[string]string{"index": "good"})
 			s := follower(t, f, func(s *Syncer) {
-				s.Check = Check{Command: "./check", Timeout: 200 * time.Millisecond}
+				s.Check = Check{Command: "./check", Timeout: time.Second}
 				if c.script != "" {
 					s.Check.Command = script(t, c.script)
 				}
-				if c.bad == "" {
-					s.Check.Timeout = 20 * time.Second
+				if !strings.Contains(c.bad, "not done within") {
+					s.Check.Timeout = time.Minute
 				}
 			})
 			hash := f.commit(map[string]string{"check": c.check})

@@ -136,7 +136,7 @@ func deployedOf(m *check.M, of size) commit {
 }
 
 // whole compares every file that is served with what was pushed.
-func whole(m *check.M, t *check.Tally, c commit) {
+func whole(m *check.M, t *check.Tally, port int, c commit) {
 	want := map[string]string{
 		"/index.html": "<h1>" + c.label + "</h1>\n", "/health.txt": "well " + c.label + "\n", "/a-first": c.label + "\n",
 		"/z-last": c.label + "\n", "/large": strings.Repeat(c.label+"\n", c.lines),
@@ -146,10 +146,10 @@ func whole(m *check.M, t *check.Tally, c commit) {
 		want[fmt.Sprintf("/page-%d", n)] = fmt.Sprintf("%s page %d\n", c.label, n)
 	}
 	for name, text := range want {
-		page := m.Get(pod, httpPort, name)
+		page := m.Get(pod, port, name)
 		t.Note(page.Status == 200 && string(page.Body) == text, "%s of %s: %d %.60q", name, c.label, page.Status, page.Body)
 	}
-	gone := m.Get(pod, httpPort, "/style.css") // of the seed; no commit of a claim has it
+	gone := m.Get(pod, port, "/style.css") // of the seed; no commit of a claim has it
 	t.Note(gone.Status == 404, "a file that was removed: %d", gone.Status)
 }
 
