@@ -33,7 +33,7 @@ func newApp(t *testing.T, root func() string) *app {
 		}
 		text, err := os.ReadFile(filepath.Join(root(), r.URL.Path))
 		if err != nil {
-			http.Error(w, "there is no such page", 404)
+			http.Error(w, "there is no such page", http.StatusNotFound)
 			return
 		}
 		w.Write(text)
@@ -127,7 +127,7 @@ func TestCheckUndecided(t *testing.T) {
 	var n atomic.Int64
 	slow := func(w http.ResponseWriter, r *http.Request) bool {
 		if n.Add(1) < 3 {
-			http.Error(w, "not yet", 503)
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
 			return true
 		}
 		return false
@@ -272,7 +272,7 @@ func TestHealthStumbles(t *testing.T) {
 		if n.Add(1)%3 == 1 {
 			return false
 		}
-		http.Error(w, "busy", 503)
+		http.Error(w, "busy", http.StatusServiceUnavailable)
 		return true
 	}
 	a.before.Store(&stumble)
@@ -307,7 +307,7 @@ func TestTrialGoesOn(t *testing.T) {
 	serves(t, f, s, sick)
 	s.Close()
 	a.before.Store(nil)
-	f.instead(func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "away", 503); return true })
+	f.instead(func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "away", http.StatusServiceUnavailable); return true })
 	again := newFollower(t, f, s.Site.Root, func(n *Syncer) { n.Health = s.Health })
 	if err := again.Open(); err != nil {
 		t.Fatal(err)
@@ -330,7 +330,7 @@ func TestHooks(t *testing.T) {
 		defer mu.Unlock()
 		if told = append(told, r.Method+" "+r.Header.Get("Gitsync-Hash")); refuse > 0 {
 			refuse--
-			http.Error(w, "later", 503)
+			http.Error(w, "later", http.StatusServiceUnavailable)
 		}
 	}))
 	defer srv.Close()
