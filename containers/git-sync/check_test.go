@@ -307,7 +307,10 @@ func TestTrialGoesOn(t *testing.T) {
 	serves(t, f, s, sick)
 	s.Close()
 	a.before.Store(nil)
-	f.instead(func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "away", http.StatusServiceUnavailable); return true })
+	f.instead(func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "away", http.StatusServiceUnavailable)
+		return true
+	})
 	again := newFollower(t, f, s.Site.Root, func(n *Syncer) { n.Health = s.Health })
 	if err := again.Open(); err != nil {
 		t.Fatal(err)
