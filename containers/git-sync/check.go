@@ -144,8 +144,8 @@ func line(text []byte) string {
 	return words
 }
 
-// Health watches a commit after it was published. A few bad answers in a row are a reason to go back; where it answered
-// badly before, too, the commit is not what is wrong, and may be the cure.
+// Health watches a commit after it was published. A few bad answers in a row are a reason to go back; where it
+// answered badly before, too, the commit is not what is wrong, and may be the cure.
 type Health struct {
 	URL      string
 	For      time.Duration

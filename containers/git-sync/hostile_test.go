@@ -19,8 +19,8 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// Whatever is pushed, the served tree stays as it is, the reason is told, nothing half is left, and the next good push
-// is served.
+// Whatever is pushed, the served tree stays as it is, the reason is told, nothing half is left, and the next good
+// push is served.
 func TestBadCommits(t *testing.T) {
 	long := strings.Repeat("n", 256)
 	for name, c := range map[string]struct {

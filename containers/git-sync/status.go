@@ -40,7 +40,10 @@ type trouble struct {
 func (s *Syncer) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Repo: s.Remote.URL.Redacted(), Ref: s.Ref, Phase: s.phase, Bad: s.bad, Worktrees: s.Site.Worktrees(), Previous: s.previous}
+	st := Status{
+		Repo: s.Remote.URL.Redacted(), Ref: s.Ref, Phase: s.phase, Bad: s.bad, Previous: s.previous,
+		Worktrees: s.Site.Worktrees(),
+	}
 	if hash := s.Site.Live(); hash != "" {
 		st.Live = &live{hash, s.since.UTC()}
 	}

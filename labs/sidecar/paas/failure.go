@@ -117,7 +117,8 @@ func badPush(m *check.M) check.Result {
 	return ways.Decide().Because("the ill commit was served %d times before it was taken back", w.times(ill))
 }
 
-// tellsBad waits until the status names a commit as bad, and compares what it says of it. It is false where it does not.
+// tellsBad waits until the status names a commit as bad, and compares what it says of it. It is false where it does
+// not.
 func tellsBad(m *check.M, t *check.Tally, c commit, stage, reason string) bool {
 	took, s := refused(m, c)
 	if took == check.Never {

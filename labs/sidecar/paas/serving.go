@@ -12,8 +12,8 @@ import (
 // deploys pushes and waits, in the ways in which a push can come to be known.
 func deploys(m *check.M) check.Result {
 	defer begin(m)()
-	// What fetch, checkout and check may take. The push is the control, git's own work on the same way: a machine on which
-	// that takes long gets three times as much.
+	// What fetch, checkout and check may take. The push is the control, git's own work on the same way: a machine on
+	// which that takes long gets three times as much.
 	work := func(c commit) time.Duration { return max(2*time.Second, 3*c.took) }
 	var ways check.Ways
 	var took []string
@@ -31,7 +31,8 @@ func deploys(m *check.M) check.Result {
 	t, _ := m.Until(patience, served(releasePort, tagged))
 	note("period", t, releasePeriod+work(tagged), releasePort, tagged)
 
-	// By webhook. It has been called just before, for nothing, so that the sidecar's period cannot be what finds the push.
+	// By webhook. It has been called just before, for nothing, so that the sidecar's period cannot be what finds the
+	// push.
 	looks := func() float64 { return m.Metric(pod, adminPort, "git_sync_count_total") }
 	for tries := 0; ; tries++ {
 		m.Need(tries < 5, "a push takes as long as a period")
@@ -71,8 +72,8 @@ func deploys(m *check.M) check.Result {
 // commits is how many are published while readers look.
 const commits = 6
 
-// atomic reads while commits come. A reader that finds the same commit before and after in one file must find it in another
-// one in between: whatever else it finds was mixed.
+// atomic reads while commits come. A reader that finds the same commit before and after in one file must find it in
+// another one in between: whatever else it finds was mixed.
 func atomic(m *check.M) check.Result {
 	defer begin(m)()
 	var ways check.Ways
@@ -146,8 +147,8 @@ func sandwich(m *check.M, t *check.Tally, seen map[string]bool, bread, filling s
 	}
 }
 
-// noDowntime loads the site while it is changed in every way in which it can be. The control is a page of the same server
-// that comes from no folder.
+// noDowntime loads the site while it is changed in every way in which it can be. The control is a page of the same
+// server that comes from no folder.
 func noDowntime(m *check.M) check.Result {
 	defer begin(m)()
 	deployed(m)
