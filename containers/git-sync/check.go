@@ -119,6 +119,8 @@ func ask(ctx context.Context, url, hash string, limit time.Duration) error {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 512))
 	switch {
+	case resp.StatusCode/100 != 2 && strings.Contains(resp.Header.Get("Content-Type"), "html"):
+		return fmt.Errorf("%s: %s", url, resp.Status) // a page for people, of which the status is all that matters
 	case resp.StatusCode/100 != 2:
 		return fmt.Errorf("%s: %s: %s", url, resp.Status, line(body))
 	case err != nil:
@@ -142,8 +144,8 @@ func line(text []byte) string {
 	return words
 }
 
-// Health watches a commit after it was published. A few bad answers in a row are a reason to go back; where it answered
-// badly before, too, the commit is not what is wrong, and may be the cure.
+// Health watches a commit after it was published. A few bad answers in a row are a reason to go back; where it
+// answered badly before, too, the commit is not what is wrong, and may be the cure.
 type Health struct {
 	URL      string
 	For      time.Duration

@@ -33,7 +33,7 @@ func newApp(t *testing.T, root func() string) *app {
 		}
 		text, err := os.ReadFile(filepath.Join(root(), r.URL.Path))
 		if err != nil {
-			http.Error(w, "there is no such page", 404)
+			http.Error(w, "there is no such page", http.StatusNotFound)
 			return
 		}
 		w.Write(text)
@@ -127,7 +127,7 @@ func TestCheckUndecided(t *testing.T) {
 	var n atomic.Int64
 	slow := func(w http.ResponseWriter, r *http.Request) bool {
 		if n.Add(1) < 3 {
-			http.Error(w, "not yet", 503)
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
 			return true
 		}
 		return false
@@ -162,7 +162,7 @@ func TestCheckCommand(t *testing.T) {
 	}{
 		"good":              {script: `test "$(cat index)" = good && test ${#GITSYNC_HASH} = 40`},
 		"bad":               {script: "echo the index is missing; exit 3", bad: "exit status 3: the index is missing"},
-		"hangs":             {script: "echo waiting; sleep 600", bad: "not done within 200ms: waiting"},
+		"hangs":             {script: "echo waiting; sleep 600", bad: "not done within 1s: waiting"},
 		"forks":             {script: "sleep 600 & echo $! >" + mark + "; exit 0"},
 		"forks and hangs":   {script: "sleep 600 & sleep 600 & wait", bad: "not done within"},
 		"floods":            {script: "yes flood | head -c 10000000; echo the end; exit 1", bad: "the end"},
@@ -176,12 +176,12 @@ func TestCheckCommand(t *testing.T) {
 			f := newForge(t)
 			f.push(map[string]string{"index": "good"})
 			s := follower(t, f, func(s *Syncer) {
-				s.Check = Check{Command: "./check", Timeout: 200 * time.Millisecond}
+				s.Check = Check{Command: "./check", Timeout: time.Second}
 				if c.script != "" {
 					s.Check.Command = script(t, c.script)
 				}
-				if c.bad == "" {
-					s.Check.Timeout = 20 * time.Second
+				if !strings.Contains(c.bad, "not done within") {
+					s.Check.Timeout = time.Minute
 				}
 			})
 			hash := f.commit(map[string]string{"check": c.check})
@@ -272,7 +272,7 @@ func TestHealthStumbles(t *testing.T) {
 		if n.Add(1)%3 == 1 {
 			return false
 		}
-		http.Error(w, "busy", 503)
+		http.Error(w, "busy", http.StatusServiceUnavailable)
 		return true
 	}
 	a.before.Store(&stumble)
@@ -307,7 +307,10 @@ func TestTrialGoesOn(t *testing.T) {
 	serves(t, f, s, sick)
 	s.Close()
 	a.before.Store(nil)
-	f.instead(func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "away", 503); return true })
+	f.instead(func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "away", http.StatusServiceUnavailable)
+		return true
+	})
 	again := newFollower(t, f, s.Site.Root, func(n *Syncer) { n.Health = s.Health })
 	if err := again.Open(); err != nil {
 		t.Fatal(err)
@@ -330,7 +333,7 @@ func TestHooks(t *testing.T) {
 		defer mu.Unlock()
 		if told = append(told, r.Method+" "+r.Header.Get("Gitsync-Hash")); refuse > 0 {
 			refuse--
-			http.Error(w, "later", 503)
+			http.Error(w, "later", http.StatusServiceUnavailable)
 		}
 	}))
 	defer srv.Close()

@@ -168,7 +168,8 @@ func start(t *testing.T, bin string, f *forge, root string, vars ...string) *pro
 	return p
 }
 
-// kill -9 at any moment, while commits come: a reader finds a whole commit at all times, and the last run ends at the newest.
+// kill -9 at any moment, while commits come: a reader finds a whole commit at all times, and the last run ends at
+// the newest.
 func TestKilledAtAnyTime(t *testing.T) {
 	f := newForge(t)
 	bin, root := program(t), t.TempDir()

@@ -154,8 +154,8 @@ func runCommand(ctx context.Context, words, hash, dir string, limit time.Duratio
 	return err
 }
 
-// bury ends what a program has left running in its group. In a container this process is the parent of orphans: nobody
-// else waits for them.
+// bury ends what a program has left running in its group. In a container this process is the parent of orphans:
+// nobody else waits for them.
 func bury(group int) {
 	for syscall.Kill(-group, syscall.SIGKILL) == nil {
 		if _, err := syscall.Wait4(-group, nil, 0, nil); err != nil && err != syscall.EINTR {

@@ -19,8 +19,8 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// Whatever is pushed, the served tree stays as it is, the reason is told, nothing half is left, and the next good push
-// is served.
+// Whatever is pushed, the served tree stays as it is, the reason is told, nothing half is left, and the next good
+// push is served.
 func TestBadCommits(t *testing.T) {
 	long := strings.Repeat("n", 256)
 	for name, c := range map[string]struct {
@@ -198,8 +198,14 @@ func TestBadRemotes(t *testing.T) {
 			hang(w, r)
 			return true
 		}, "not done within SYNC_TIMEOUT"},
-		"500":        {func(w http.ResponseWriter, r *http.Request) bool { http.Error(w, "no", 500); return true }, "500 Internal"},
-		"401":        {func(w http.ResponseWriter, r *http.Request) bool { http.Error(w, "no", 401); return true }, "PASSWORD_PATH"},
+		"500": {func(w http.ResponseWriter, r *http.Request) bool {
+			http.Error(w, "no", http.StatusInternalServerError)
+			return true
+		}, "500 Internal"},
+		"401": {func(w http.ResponseWriter, r *http.Request) bool {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return true
+		}, "PASSWORD_PATH"},
 		"a web page": {func(w http.ResponseWriter, r *http.Request) bool { io.WriteString(w, "<html>"); return true }, "not a git repository"},
 		"a page that says it is git": {func(w http.ResponseWriter, r *http.Request) bool {
 			refs(w)

@@ -76,7 +76,8 @@ func (h *overHTTP) refs(ctx context.Context) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who was sent to another host leaves the password behind: net/http has not sent it there, and neither do we later.
+	// Who was sent to another host leaves the password behind: net/http has not sent it there, and neither do we
+	// later.
 	at := *resp.Request.URL
 	if at.Host != h.base.Host {
 		h.password = ""

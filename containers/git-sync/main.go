@@ -1,5 +1,5 @@
-// Git-sync makes a folder follow a git repository: each commit is checked out beside the last one, checked, and published
-// by renaming one symbolic link.
+// Git-sync makes a folder follow a git repository: each commit is checked out beside the last one, checked, and
+// published by renaming one symbolic link.
 package main
 
 import (

@@ -73,7 +73,8 @@ func (m *metrics) watch(s *Syncer) {
 	)
 }
 
-// liveInfo tells the commit that is live as a label. It reads the link when it is asked, and so cannot differ from it.
+// liveInfo tells the commit that is live as a label. It reads the link when it is asked, and so cannot differ from
+// it.
 type liveInfo struct{ site *Site }
 
 var liveDesc = prometheus.NewDesc("git_sync_live_info", "Always 1; the label is the commit that is live.", []string{"commit"}, nil)

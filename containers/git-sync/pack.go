@@ -113,8 +113,8 @@ func inspect(ctx context.Context, f io.ReadSeeker, limits Limits) error {
 	return nil
 }
 
-// first keeps the first bytes that are written to it. A delta begins with two sizes, of its base and of what it makes, in
-// groups of seven bits.
+// first keeps the first bytes that are written to it. A delta begins with two sizes, of its base and of what it
+// makes, in groups of seven bits.
 type first struct{ head []byte }
 
 func (f *first) Write(p []byte) (int, error) {

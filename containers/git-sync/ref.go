@@ -43,7 +43,7 @@ func resolve(ar *packp.AdvRefs, ref string) (Target, error) {
 	}
 	if ref == "HEAD" {
 		if ar.Head == nil {
-			return Target{}, errors.New("the remote's HEAD names no branch that exists: it is empty, or another branch was pushed; name one by REF")
+			return Target{}, errors.New("the remote's HEAD names no branch that exists: it is empty, or another was pushed; name one by REF")
 		}
 		name := "HEAD"
 		for _, symref := range ar.Capabilities.Get(capability.SymRef) {
@@ -73,8 +73,8 @@ func resolve(ar *packp.AdvRefs, ref string) (Target, error) {
 	return Target{}, fmt.Errorf("the remote has no branch or tag %q", ref)
 }
 
-// resolveHash finds out whether the remote gives a commit by its hash: those that a ref points at always, others where
-// it says so.
+// resolveHash finds out whether the remote gives a commit by its hash: those that a ref points at always, others
+// where it says so.
 func resolveHash(ar *packp.AdvRefs, hash plumbing.Hash) Target {
 	for _, all := range []map[string]plumbing.Hash{ar.References, ar.Peeled} {
 		for name, h := range all {
@@ -83,8 +83,9 @@ func resolveHash(ar *packp.AdvRefs, hash plumbing.Hash) Target {
 			}
 		}
 	}
-	any := ar.Capabilities.Supports(capability.AllowReachableSHA1InWant) || ar.Capabilities.Supports("allow-any-sha1-in-want")
-	return Target{Hash: hash, Search: !any}
+	caps := ar.Capabilities
+	given := caps.Supports(capability.AllowReachableSHA1InWant) || caps.Supports("allow-any-sha1-in-want")
+	return Target{Hash: hash, Search: !given}
 }
 
 // branches are the heads to look for a commit in.

@@ -18,7 +18,8 @@ import (
 )
 
 // Remote is the repository to follow. It is spoken to in git's own protocol, version 0, over HTTP or SSH. The
-// messages are go-git's; the ways are ours, because its own know no deadline over SSH and no bound on what a remote says.
+// messages are go-git's; the ways are ours, because its own know no deadline over SSH and no bound on what a remote
+// says.
 type Remote struct {
 	URL *url.URL
 	credentials
@@ -87,8 +88,8 @@ type Pack struct {
 	Shallows, Unshallows []plumbing.Hash
 }
 
-// Fetch asks for commits with so much of their history; 0 is all. haves are commits that are here already, whole as far
-// as shallows, at which their history ends.
+// Fetch asks for commits with so much of their history; 0 is all. haves are commits that are here already, whole as
+// far as shallows, at which their history ends.
 func (s *Session) Fetch(ctx context.Context, wants []plumbing.Hash, depth int, haves, shallows []plumbing.Hash) (*Pack, error) {
 	req := packp.NewUploadPackRequestFromCapabilities(s.Refs.Capabilities)
 	req.Wants, req.Haves, req.Shallows = wants, haves, shallows

@@ -13,8 +13,9 @@ import (
 	"distlab/containers/internal/whole"
 )
 
-// Site is the folder that readers see: a checkout for each commit under .worktrees, named by its hash, and a symbolic link
-// to the one that is live. The link is replaced by a rename, and relative, so that the volume may be mounted anywhere.
+// Site is the folder that readers see: a checkout for each commit under .worktrees, named by its hash, and a
+// symbolic link to the one that is live. The link is replaced by a rename, and relative, so that the volume may be
+// mounted anywhere.
 type Site struct {
 	Root    string
 	Link    string
@@ -32,7 +33,8 @@ const (
 
 // Open makes the folders, takes the lock and removes what a run that was killed has left half done.
 func (s *Site) Open() error {
-	for _, dir := range []string{filepath.Join(s.Root, private), filepath.Join(s.Root, worktrees), filepath.Dir(s.link(s.Link))} {
+	dirs := []string{filepath.Join(s.Root, private), filepath.Join(s.Root, worktrees), filepath.Dir(s.link(s.Link))}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -199,7 +201,8 @@ func (s *Site) Worktrees() (hashes []string) {
 	return hashes
 }
 
-// Prune removes the checkouts that nobody uses: neither those named, nor what a reader may have begun with within KeepFor.
+// Prune removes the checkouts that nobody uses: neither those named, nor what a reader may have begun with within
+// KeepFor.
 func (s *Site) Prune(used ...string) error {
 	keep := map[string]bool{s.Live(): true}
 	for _, hash := range used {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// overSSH runs git-upload-pack at the other end: gitprotocol-pack(5). The server is one that the known_hosts file knows;
-// there is no way to do without.
+// overSSH runs git-upload-pack at the other end: gitprotocol-pack(5). The server is one that the known_hosts file
+// knows; there is no way to do without.
 type overSSH struct {
 	conn    net.Conn
 	client  *ssh.Client
@@ -62,7 +62,8 @@ func (r *Remote) dialSSH(ctx context.Context) (*overSSH, error) {
 	return s, nil
 }
 
-// algorithms are those of the keys that the file has of a server: asked for another of its keys, it would seem a stranger.
+// algorithms are those of the keys that the file has of a server: asked for another of its keys, it would seem a
+// stranger.
 func algorithms(known ssh.HostKeyCallback, addr string, remote net.Addr) (list []string) {
 	var unknown *knownhosts.KeyError
 	// A key that cannot be known is answered with those that are.

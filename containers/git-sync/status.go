@@ -40,7 +40,10 @@ type trouble struct {
 func (s *Syncer) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Repo: s.Remote.URL.Redacted(), Ref: s.Ref, Phase: s.phase, Bad: s.bad, Worktrees: s.Site.Worktrees(), Previous: s.previous}
+	st := Status{
+		Repo: s.Remote.URL.Redacted(), Ref: s.Ref, Phase: s.phase, Bad: s.bad, Previous: s.previous,
+		Worktrees: s.Site.Worktrees(),
+	}
 	if hash := s.Site.Live(); hash != "" {
 		st.Live = &live{hash, s.since.UTC()}
 	}
@@ -143,7 +146,9 @@ func (s *Syncer) report(begun time.Time, err error) {
 		s.failed = failure{err, was.since, was.count + 1}
 	}
 	s.mu.Unlock()
+	var found *Bad
 	switch {
+	case errors.As(err, &found): // was logged when it was refused
 	case err == nil && was.err != nil:
 		s.Log.Info("sync works again", "failed_rounds", was.count)
 	case err != nil && (was.err == nil || was.err.Error() != err.Error()):

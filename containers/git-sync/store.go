@@ -19,8 +19,8 @@ import (
 	"distlab/containers/internal/whole"
 )
 
-// Store keeps the objects of what was fetched, so that the next fetch brings only what is new. It is a cache: whatever
-// is wrong with it, it is emptied, and filled again by the next fetch.
+// Store keeps the objects of what was fetched, so that the next fetch brings only what is new. It is a cache:
+// whatever is wrong with it, it is emptied, and filled again by the next fetch.
 type Store struct {
 	Dir     string
 	Limits  Limits

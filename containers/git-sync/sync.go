@@ -158,8 +158,8 @@ func (s *Syncer) Sync(ctx context.Context) (err error) {
 	return s.deploy(ctx, hash)
 }
 
-// bring looks, and has the commit that the ref names checked out when it returns. It returns errNoop where that is live
-// already, or known as bad.
+// bring looks, and has the commit that the ref names checked out when it returns. It returns errNoop where that is
+// live already, or known as bad.
 func (s *Syncer) bring(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("not done within SYNC_TIMEOUT=%s", s.Timeout))
 	defer cancel()

@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tree writes the tree of a commit into a folder, and compares a folder with it. What a commit says is somebody else's
-// word: no path of it leads out of the folder, and a few small objects that name each other a million times are refused.
+// Tree writes the tree of a commit into a folder, and compares a folder with it. What a commit says is somebody
+// else's word: no path of it leads out of the folder, and a few small objects that name each other a million times
+// are refused.
 type Tree struct {
 	Limits           Limits
 	IgnoreSubmodules bool

@@ -40,7 +40,8 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// knows says whether the caller has the token: as curl sends it, as GitLab, or as GitHub, Gitea and Forgejo sign with it.
+// knows says whether the caller has the token: as curl sends it, as GitLab, or as GitHub, Gitea and Forgejo sign
+// with it.
 func (h *Webhook) knows(w http.ResponseWriter, r *http.Request) bool {
 	if signature, ok := strings.CutPrefix(r.Header.Get("X-Hub-Signature-256"), "sha256="); ok {
 		got, err := hex.DecodeString(signature)

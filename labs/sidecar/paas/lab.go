@@ -14,7 +14,7 @@ const (
 	httpPort, releasePort, webhookPort = 8080, 8083, 8082
 	adminPort, releaseAdminPort        = 9090, 9091
 	token                              = "please"
-	period                             = 3 * time.Second
+	period, releasePeriod              = 20 * time.Second, time.Second
 	site                               = "http://pod:8080"
 	patience                           = time.Minute // for what takes a second or two on an idle machine
 )

@@ -13,9 +13,10 @@ import (
 	"distlab/lab/check"
 )
 
-// script makes a commit and pushes it from within the git server's container, over HTTP as anybody would: $1 is the label of
-// the new commit, $2 its parent in the repository or nothing, $3 how many pages it has, $4 how many lines its large file
-// has, $5 more of git fast-import's commands. One process makes all objects: on a busy machine a process is dear.
+// script makes a commit and pushes it from within the git server's container, over HTTP as anybody would: $1 is the
+// label of the new commit, $2 its parent in the repository or nothing, $3 how many pages it has, $4 how many lines
+// its large file has, $5 more of git fast-import's commands. One process makes all objects: on a busy machine a
+// process is dear.
 const script = `
 set -e
 remote=http://127.0.0.1/git/site.git mine=/tmp/claims.git
@@ -56,7 +57,8 @@ type commit struct {
 	took time.Duration // that the push took: git's own work, without the sidecar
 }
 
-// push pushes a commit on top of a parent, "main" or "main~1", or with none; change is more of git fast-import's commands.
+// push pushes a commit on top of a parent, "main" or "main~1", or with none; change is more of git fast-import's
+// commands.
 func push(m *check.M, of size, parent, change string) commit {
 	c := commit{label: m.Fresh(), size: of}
 	begun := time.Now()
@@ -136,7 +138,7 @@ func deployedOf(m *check.M, of size) commit {
 }
 
 // whole compares every file that is served with what was pushed.
-func whole(m *check.M, t *check.Tally, c commit) {
+func whole(m *check.M, t *check.Tally, port int, c commit) {
 	want := map[string]string{
 		"/index.html": "<h1>" + c.label + "</h1>\n", "/health.txt": "well " + c.label + "\n", "/a-first": c.label + "\n",
 		"/z-last": c.label + "\n", "/large": strings.Repeat(c.label+"\n", c.lines),
@@ -146,10 +148,10 @@ func whole(m *check.M, t *check.Tally, c commit) {
 		want[fmt.Sprintf("/page-%d", n)] = fmt.Sprintf("%s page %d\n", c.label, n)
 	}
 	for name, text := range want {
-		page := m.Get(pod, httpPort, name)
+		page := m.Get(pod, port, name)
 		t.Note(page.Status == 200 && string(page.Body) == text, "%s of %s: %d %.60q", name, c.label, page.Status, page.Body)
 	}
-	gone := m.Get(pod, httpPort, "/style.css") // of the seed; no commit of a claim has it
+	gone := m.Get(pod, port, "/style.css") // of the seed; no commit of a claim has it
 	t.Note(gone.Status == 404, "a file that was removed: %d", gone.Status)
 }
 
@@ -190,7 +192,8 @@ func tells(m *check.M, port int) (s status) {
 	return s
 }
 
-// settled waits until the sidecar is not about to do anything. A stand-in has no status: there is nothing to wait for.
+// settled waits until the sidecar is not about to do anything. A stand-in has no status: there is nothing to wait
+// for.
 func settled(m *check.M) {
 	ctx, cancel := context.WithTimeout(m.Context(), 2*time.Second)
 	defer cancel()

@@ -18,7 +18,7 @@ func forcePush(m *check.M) check.Result {
 		took, last := m.Until(patience, served(httpPort, c))
 		ways.Way(way).Note(took != check.Never, "%v after %v", last, took)
 		if took != check.Never {
-			whole(m, ways.Way(way), c)
+			whole(m, ways.Way(way), httpPort, c)
 			held := m.Hold(500*time.Millisecond, served(httpPort, c))
 			ways.Way(way).Note(held.Broke == nil && linked(m) == c.hash, "%v, the link names %s", held, linked(m))
 		}

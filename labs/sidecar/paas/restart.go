@@ -40,7 +40,7 @@ func restart(m *check.M) check.Result {
 			return err
 		})
 		ways.Way("killed while it deploys").Note(took != check.Never, "%v", said)
-		whole(m, ways.Way("killed while it deploys"), next)
+		whole(m, ways.Way("killed while it deploys"), httpPort, next)
 		last = next
 	}
 	settled(m)
@@ -58,7 +58,7 @@ func restart(m *check.M) check.Result {
 		return nil
 	})
 	ways.Way("damaged").Note(mended != check.Never, "%v", said)
-	whole(m, ways.Way("damaged"), last)
+	whole(m, ways.Way("damaged"), httpPort, last)
 	names := left(m)
 	ways.Way("half a checkout").Note(!slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, ".") }), "left: %q", names)
 	m.Heal(cut)
@@ -105,7 +105,7 @@ func saysHash(m *check.M) check.Result {
 			return served(httpPort, live)(m)
 		})
 		t.Note(took != check.Never, "%v", last)
-		whole(m, t, live)
+		whole(m, t, httpPort, live)
 	}
 	first := deployed(m)
 	agree("published", first, first)
