@@ -19,10 +19,10 @@ import (
 // Catalog is every lab. A test holds that no folder is forgotten.
 var Catalog = []check.Lab{
 	tls.Lab,
-	topz.Lab,
-	content.Lab,
-	paas.Lab,
 	config.Lab,
+	topz.Lab,
+	paas.Lab,
+	content.Lab,
 	logs.Lab,
 	shard.Lab,
 	split.Lab,

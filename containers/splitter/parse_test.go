@@ -96,11 +96,11 @@ func TestKey(t *testing.T) {
 	for _, target := range httpcases.Targets {
 		var k Key
 		check(t, k.UnmarshalText([]byte("$request_uri")))
-		f.setTarget(target)
-		if got := string(k.append(nil, f)); got != target {
+		f.SetTarget(target)
+		if got := string(k.Append(nil, f)); got != target {
 			t.Errorf("$request_uri of %s: %q", target, got)
 		}
-		if f, err := whyFacts(url.Values{"path": {target}}); err != nil || string(k.append(nil, f)) != target {
+		if f, err := whyFacts(url.Values{"path": {target}}); err != nil || string(k.Append(nil, f)) != target {
 			t.Errorf("/why of %s: %+v, %v", target, f, err)
 		}
 	}

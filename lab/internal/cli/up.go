@@ -80,6 +80,9 @@ func (a *app) welcome(ctx context.Context, r *runner.Runner, p *compose.Project,
 	broken := ""
 	if o.Variant != "" {
 		broken = ", broken as " + o.Variant
+		if v, ok := r.Lab.Variant(o.Variant); ok && v.StandIn() {
+			broken = ", with " + v.Name + " in our container's place"
+		}
 	}
 	fmt.Fprintf(w, "%s is up (%s)%s: %s\n", r.Name(), seconds(took), broken, p.Meta.Title)
 	fmt.Fprintln(w)
