@@ -99,8 +99,10 @@ func TestBareMachine(t *testing.T) {
 		{name: "it is there", verb: "up", have: "mmdebstrap", want: "the tool: up x"},
 		{name: "nothing to start", verb: "explain", want: "the tool: explain x"},
 		{name: "help", verb: "--help", want: "the tool: --help x"},
-		{name: "no mirror", verb: "up", env: []string{"SETUP_FAILS=mmdebstrap"},
-			want: "setup: mmdebstrap|lab: going on without mmdebstrap|the tool: up x"},
+		{
+			name: "no mirror", verb: "up", env: []string{"SETUP_FAILS=mmdebstrap"},
+			want: "setup: mmdebstrap|lab: going on without mmdebstrap|the tool: up x",
+		},
 		{name: "no engine", verb: "up", env: []string{"DOCKER_HOST="}, want: "setup: engine|setup: mmdebstrap|the tool: up x"},
 		{name: "no engine to be had", verb: "up", env: []string{"DOCKER_HOST=", "SETUP_FAILS=engine"}, want: "setup: engine", code: 3},
 		{name: "all before the compiler", verb: "up", stale: true, env: []string{"SETUP_FAILS=go"}, want: "setup: mmdebstrap|setup: go", code: 3},
@@ -172,10 +174,14 @@ func TestBuildTellsHowFar(t *testing.T) {
 		name, builds, want string
 		code               int
 	}{
-		{"built", "echo a >&2; echo b.org/c >&2; echo '#!/bin/sh' > $out; echo 'echo the tool' >> $out; chmod +x $out",
-			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|the tool", 0},
-		{"broken", "echo a >&2; echo '# distlab/lab' >&2; echo 'lab/main.go:1:1: no' >&2; exit 1",
-			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|# distlab/lab|lab/main.go:1:1: no", 3},
+		{
+			"built", "echo a >&2; echo b.org/c >&2; echo '#!/bin/sh' > $out; echo 'echo the tool' >> $out; chmod +x $out",
+			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|the tool", 0,
+		},
+		{
+			"broken", "echo a >&2; echo '# distlab/lab' >&2; echo 'lab/main.go:1:1: no' >&2; exit 1",
+			"lab: building the tool; the first time takes minutes|lab: building the tool: 1 of 3 packages, T s|# distlab/lab|lab/main.go:1:1: no", 3,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -174,8 +174,12 @@ func TestPause(t *testing.T) {
 	s := &Sampler{Interval: time.Second}
 	const ms = time.Millisecond
 	for _, test := range []struct{ took, used, want time.Duration }{
-		{0, 0, time.Second}, {10 * ms, 10 * ms, 990 * ms}, {100 * ms, 100 * ms, 2 * time.Second},
-		{time.Minute, time.Minute, 20 * time.Minute}, {900 * ms, 3 * ms, 100 * ms}, {2 * time.Second, 3 * ms, 60 * ms},
+		{0, 0, time.Second},
+		{10 * ms, 10 * ms, 990 * ms},
+		{100 * ms, 100 * ms, 2 * time.Second},
+		{time.Minute, time.Minute, 20 * time.Minute},
+		{900 * ms, 3 * ms, 100 * ms},
+		{2 * time.Second, 3 * ms, 60 * ms},
 	} {
 		if got := s.pause(test.took, test.used, false); got != test.want {
 			t.Errorf("after %v, %v used: %v, want %v", test.took, test.used, got, test.want)

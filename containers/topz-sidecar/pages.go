@@ -218,8 +218,11 @@ func writeJSON(w io.Writer, snap *Snapshot, t Table) {
 		Total      jsonTotal    `json:"total"`
 		Containers []*Container `json:"containers"`
 	}{
-		instant{snap.From}, instant{snap.To}, slices.Concat([]*Row{}, t.Rows), t.Beyond, snap.LeftOut,
-		jsonTotal{t.Total.Processes, t.Total.cpu(), t.Total.Memory}, slices.Concat([]*Container{}, snap.Containers),
+		instant{snap.From},
+		instant{snap.To},
+		slices.Concat([]*Row{}, t.Rows), t.Beyond, snap.LeftOut,
+		jsonTotal{t.Total.Processes, t.Total.cpu(), t.Total.Memory},
+		slices.Concat([]*Container{}, snap.Containers),
 	})
 }
 

@@ -189,8 +189,10 @@ func TestExitCodes(t *testing.T) {
 		{name: "bad settings", program: "http", vars: []string{"LINGER=x", "LOG_LEVEL=loud", "DRAIN_TIMEOUT=5"}, code: 2, plain: `LINGER="x": not a whole number
 LOG_LEVEL="loud": not one of debug, info, warn, error
 DRAIN_TIMEOUT="5": not a duration like 500ms or 10s`},
-		{name: "contradictory settings", program: "http", vars: []string{"LINGER=13", "DRAIN_TIMEOUT=0s"}, code: 2,
-			plain: "LINGER 13 lasts longer than DRAIN_TIMEOUT 0s: give it more"},
+		{
+			name: "contradictory settings", program: "http", vars: []string{"LINGER=13", "DRAIN_TIMEOUT=0s"}, code: 2,
+			plain: "LINGER 13 lasts longer than DRAIN_TIMEOUT 0s: give it more",
+		},
 		{name: "admin port taken", program: "http", vars: []string{"ADMIN_ADDR=" + addr}, code: 1, msg: "start failed", error: "listen tcp " + addr + ": bind: address already in use"},
 		{name: "port taken", program: "http", vars: []string{"LISTEN_ADDR=" + addr}, code: 1, msg: "start failed", error: "listen tcp " + addr + ": bind: address already in use"},
 		{name: "error at start", program: "start", code: 1, msg: "start failed", error: "read the cat: no such cat"},

@@ -92,17 +92,25 @@ var lengths = func() (list []Case) {
 		smuggles("bare line feeds", "RFC 9112 2.2", "GET /a HTTP/1.1\nHost: a\n\n"+hidden),
 		smuggles("bare line feed as the empty line", "RFC 9112 2.2", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\n"+hidden),
 		smuggles("white space before the first header", "RFC 9112 2.2", "POST /a HTTP/1.1\r\n Transfer-Encoding: chunked\r\nHost: a\r\n\r\n"+te),
-		Case{Name: "after a good one", Why: "RFC 9112 9.3.2", Text: post("Content-Length: 3\r\n", "abc") + post("X : y\r\n", ""),
-			Want: "200 400", Close: true, Says: true, Seen: 1, Asked: "abc"},
-		Case{Name: "underscores", Why: "nginx's underscores_in_headers", Text: post("Content-Length: 3\r\nTransfer_Encoding: chunked\r\nContent_Length: 9\r\n", "abc"),
-			Want: "200", Seen: 1, Asked: "abc", Never: []string{"transfer_encoding", "content_length"}},
+		Case{
+			Name: "after a good one", Why: "RFC 9112 9.3.2", Text: post("Content-Length: 3\r\n", "abc") + post("X : y\r\n", ""),
+			Want: "200 400", Close: true, Says: true, Seen: 1, Asked: "abc",
+		},
+		Case{
+			Name: "underscores", Why: "nginx's underscores_in_headers", Text: post("Content-Length: 3\r\nTransfer_Encoding: chunked\r\nContent_Length: 9\r\n", "abc"),
+			Want: "200", Seen: 1, Asked: "abc", Never: []string{"transfer_encoding", "content_length"},
+		},
 		Case{Name: "white space around a length", Why: "RFC 9110 5.5", Text: post("Content-Length:\t 3 \r\n", "abc"), Want: "200", Seen: 1, Asked: "\r\n\r\nabc"},
 		Case{Name: "leading zeros", Why: "RFC 9110 8.6", Text: post("Content-Length: 0003\r\n", "abc"), Want: "200", Seen: 1, Asked: "\r\n\r\nabc"},
 		Case{Name: "chunked in capitals", Why: "RFC 9112 7", Text: post("TRANSFER-ENCODING: Chunked \r\n", "0\r\n\r\n"), Want: "200", Seen: 1},
-		Case{Name: "GET with a body", Why: "RFC 9110 9.3.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" + hidden,
-			Want: "200", Seen: 1, Asked: "\r\n\r\n" + hidden},
-		Case{Name: "HEAD with a body", Why: "RFC 9110 9.3.2", Text: "HEAD /a HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" + hidden,
-			App: Script{Answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"}, Want: "200", Seen: 1, Asked: "\r\n\r\n" + hidden},
+		Case{
+			Name: "GET with a body", Why: "RFC 9110 9.3.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" + hidden,
+			Want: "200", Seen: 1, Asked: "\r\n\r\n" + hidden,
+		},
+		Case{
+			Name: "HEAD with a body", Why: "RFC 9110 9.3.2", Text: "HEAD /a HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" + hidden,
+			App: Script{Answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"}, Want: "200", Seen: 1, Asked: "\r\n\r\n" + hidden,
+		},
 	)
 }()
 
@@ -157,8 +165,10 @@ var lines = func() (list []Case) {
 		list = append(list, smuggles(tt.name, tt.why, "GET /a HTTP/1.1\r\n"+tt.host+"\r\n"))
 	}
 	method := func(line string) Case {
-		return Case{Name: strings.Fields(line)[0], Why: "RFC 9110 15.5.6", Text: line + " HTTP/1.1\r\nHost: a:22\r\n\r\n",
-			Want: "405", Close: true, Says: true, Heard: []string{"Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"}}
+		return Case{
+			Name: strings.Fields(line)[0], Why: "RFC 9110 15.5.6", Text: line + " HTTP/1.1\r\nHost: a:22\r\n\r\n",
+			Want: "405", Close: true, Says: true, Heard: []string{"Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"},
+		}
 	}
 	return append(list,
 		method("CONNECT a:22"), method("TRACE /"),
@@ -167,24 +177,36 @@ var lines = func() (list []Case) {
 		smuggles("bare line feed first", "RFC 9112 2.2", "\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n"),
 		smuggles("carriage return first", "RFC 9112 2.2", "\rGET /a HTTP/1.1\r\nHost: a\r\n\r\n"),
 		Case{Name: "an empty line first", Why: "RFC 9112 2.2", Text: "\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n", Want: "200", Seen: 1, Asked: "GET /a "},
-		Case{Name: "an empty line behind a body", Why: "RFC 9112 2.2", Text: post("Content-Length: 3\r\n", "abc") + "\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
-			Want: "200 200", Seen: 2, Asked: "GET /b "},
-		Case{Name: "an empty line behind chunks", Why: "RFC 9112 2.2", Text: post("Transfer-Encoding: chunked\r\n", "0\r\n\r\n") + "\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
-			Want: "200 200", Seen: 2, Asked: "GET /b "},
+		Case{
+			Name: "an empty line behind a body", Why: "RFC 9112 2.2", Text: post("Content-Length: 3\r\n", "abc") + "\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+			Want: "200 200", Seen: 2, Asked: "GET /b ",
+		},
+		Case{
+			Name: "an empty line behind chunks", Why: "RFC 9112 2.2", Text: post("Transfer-Encoding: chunked\r\n", "0\r\n\r\n") + "\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+			Want: "200 200", Seen: 2, Asked: "GET /b ",
+		},
 		smuggles("empty lines without end", "RFC 9112 2.2", strings.Repeat("\r\n", 20)+"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"),
 		Case{Name: "a higher minor version", Why: "RFC 9110 2.5", Text: "GET /a HTTP/1.2\r\nHost: a\r\n\r\n", Want: "200", Seen: 1, Asked: "GET /a HTTP/1.1\r\n"},
-		Case{Name: "a port that is empty", Why: "RFC 3986 3.2.3", Text: "GET /a HTTP/1.1\r\nHost: example.com:\r\n\r\n", Want: "200", Seen: 1,
-			Asked: "Host: example.com:\r\n", Never: []string{"X-Forwarded-Port: \r\n"}},
+		Case{
+			Name: "a port that is empty", Why: "RFC 3986 3.2.3", Text: "GET /a HTTP/1.1\r\nHost: example.com:\r\n\r\n", Want: "200", Seen: 1,
+			Asked: "Host: example.com:\r\n", Never: []string{"X-Forwarded-Port: \r\n"},
+		},
 		Case{Name: "IPv6", Why: "RFC 3986 3.2.2", Text: "GET /a HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", Want: "200", Seen: 1, Asked: "Host: [::1]:8080\r\n"},
 		Case{Name: "HTTP/1.0", Why: "RFC 9110 2.5", Text: "GET /old HTTP/1.0\r\n\r\n", Want: "200", Close: true, Seen: 1, Asked: "GET /old HTTP/1.1\r\n"},
-		Case{Name: "an expectation of HTTP/1.0", Why: "RFC 9110 10.1.1", Text: "POST /a HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
-			Want: "200", Close: true, Seen: 1, Asked: "\r\n\r\nabc", Never: []string{"Expect"}},
+		Case{
+			Name: "an expectation of HTTP/1.0", Why: "RFC 9110 10.1.1", Text: "POST /a HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+			Want: "200", Close: true, Seen: 1, Asked: "\r\n\r\nabc", Never: []string{"Expect"},
+		},
 		Case{Name: "another expectation", Why: "RFC 9110 10.1.1", Text: post("Expect: tea\r\nContent-Length: 0\r\n", ""), Want: "417", Close: true},
 		Case{Name: "asterisk of OPTIONS", Why: "RFC 9112 3.2.4", Text: "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Want: "200", Seen: 1, Asked: "OPTIONS * HTTP/1.1\r\nHost: a\r\n"},
-		Case{Name: "absolute form", Why: "RFC 9112 3.2.2", Text: "GET http://b.example/p?q HTTP/1.1\r\nHost: a\r\n\r\n", Want: "200", Seen: 1,
-			Asked: "GET /p?q HTTP/1.1\r\nHost: b.example\r\n"},
-		Case{Name: "absolute form without a path", Why: "RFC 9112 3.2.1", Text: "GET http://b.example?q HTTP/1.1\r\nHost: a\r\n\r\n", Want: "200", Seen: 1,
-			Asked: "GET /?q HTTP/1.1\r\nHost: b.example\r\n"},
+		Case{
+			Name: "absolute form", Why: "RFC 9112 3.2.2", Text: "GET http://b.example/p?q HTTP/1.1\r\nHost: a\r\n\r\n", Want: "200", Seen: 1,
+			Asked: "GET /p?q HTTP/1.1\r\nHost: b.example\r\n",
+		},
+		Case{
+			Name: "absolute form without a path", Why: "RFC 9112 3.2.1", Text: "GET http://b.example?q HTTP/1.1\r\nHost: a\r\n\r\n", Want: "200", Seen: 1,
+			Asked: "GET /?q HTTP/1.1\r\nHost: b.example\r\n",
+		},
 		Case{Name: "large head", Why: "RFC 6585 5", Text: "GET /a HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 256<<10) + "\r\n\r\n", Want: "431", Close: true},
 		Case{Name: "many headers", Why: "RFC 6585 5", Text: "GET /a HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("A: b\r\n", 40<<10) + "\r\n", Want: "431", Close: true},
 	)
@@ -258,17 +280,27 @@ var chunks = func() (list []Case) {
 
 // hops are what is for one hop only.
 var hops = []Case{
-	{Name: "hop by hop", Why: "RFC 9110 7.6.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n" +
-		"Proxy-Connection: x\r\nProxy: http://evil\r\nTE: gzip\r\nUpgrade: h2c\r\nX-End: 1\r\n\r\n",
-		Want: "200", Seen: 1, Asked: "X-End: 1", Never: []string{"X-Hop", "Keep-Alive", "Proxy", "\r\nTE:", "Upgrade", "\r\nConnection"}},
-	{Name: "upgrade to h2c", Why: "RFC 9113 3.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-		Want: "200", Seen: 1, Never: []string{"Upgrade", "HTTP2-Settings"}, Deaf: []string{"Upgrade"}},
-	{Name: "upgrade with a body", Why: "RFC 9110 7.8: it may be ignored", Text: post("Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n", "abc"),
-		Want: "200", Seen: 1, Asked: "\r\n\r\nabc", Never: []string{"Upgrade"}},
-	{Name: "a request behind a refused upgrade", Why: "RFC 9110 7.8", Text: "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + hidden,
-		Want: "200", Close: true, Seen: 1},
-	{Name: "who asks", Why: "RFC 7239 8.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX_Real_Ip: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nClient-Cert: 6.6.6.6\r\n\r\n",
-		Want: "200", Seen: 1, Asked: "X-Forwarded-For: 127.0.0.1\r\n", Never: []string{"6.6.6.6"}},
+	{
+		Name: "hop by hop", Why: "RFC 9110 7.6.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n" +
+			"Proxy-Connection: x\r\nProxy: http://evil\r\nTE: gzip\r\nUpgrade: h2c\r\nX-End: 1\r\n\r\n",
+		Want: "200", Seen: 1, Asked: "X-End: 1", Never: []string{"X-Hop", "Keep-Alive", "Proxy", "\r\nTE:", "Upgrade", "\r\nConnection"},
+	},
+	{
+		Name: "upgrade to h2c", Why: "RFC 9113 3.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+		Want: "200", Seen: 1, Never: []string{"Upgrade", "HTTP2-Settings"}, Deaf: []string{"Upgrade"},
+	},
+	{
+		Name: "upgrade with a body", Why: "RFC 9110 7.8: it may be ignored", Text: post("Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n", "abc"),
+		Want: "200", Seen: 1, Asked: "\r\n\r\nabc", Never: []string{"Upgrade"},
+	},
+	{
+		Name: "a request behind a refused upgrade", Why: "RFC 9110 7.8", Text: "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + hidden,
+		Want: "200", Close: true, Seen: 1,
+	},
+	{
+		Name: "who asks", Why: "RFC 7239 8.1", Text: "GET /a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX_Real_Ip: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nClient-Cert: 6.6.6.6\r\n\r\n",
+		Want: "200", Seen: 1, Asked: "X-Forwarded-For: 127.0.0.1\r\n", Never: []string{"6.6.6.6"},
+	},
 }
 
 // overtaken are answers that come before their request's body.

@@ -385,8 +385,11 @@ func TestLines(t *testing.T) {
 		{"cut after a character", strings.Repeat("x", 997) + euro + "yy\n", []string{strings.Repeat("x", 997) + euro}, 1},
 		{"bytes that are no text", strings.Repeat("\xbf", 1001) + "\n", []string{strings.Repeat("\xbf", 1000)}, 1},
 		{"longer than what is read at a time", strings.Repeat("y", 3*chunk) + "\nnext\n", []string{strings.Repeat("y", 1000), "next"}, 1},
-		{"as long as what is read at a time", strings.Repeat("z", chunk-1) + "\n" + strings.Repeat("z", chunk) + "\nnext\n",
-			[]string{strings.Repeat("z", 1000), strings.Repeat("z", 1000), "next"}, 2},
+		{
+			"as long as what is read at a time", strings.Repeat("z", chunk-1) + "\n" + strings.Repeat("z", chunk) + "\nnext\n",
+			[]string{strings.Repeat("z", 1000), strings.Repeat("z", 1000), "next"},
+			2,
+		},
 		{"NULs within a line stay", "a\x00b\n", []string{"a\x00b"}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

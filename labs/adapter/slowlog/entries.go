@@ -40,7 +40,15 @@ func exactlyOnce(m *check.M) check.Result {
 		long := strings.Repeat("x", 300)
 		var commands [][]string
 		for i, args := range [][]string{
-			{"\xff"}, {`\xff`}, {"\t\n\x00"}, {"\u00a0é日"}, {""}, {`"quoted" \`}, {long[:128]}, {long[:129]}, {long},
+			{"\xff"},
+			{`\xff`},
+			{"\t\n\x00"},
+			{"\u00a0é日"},
+			{""},
+			{`"quoted" \`},
+			{long[:128]},
+			{long[:129]},
+			{long},
 			slices.Repeat([]string{"a"}, 29), slices.Repeat([]string{"a"}, 60), // Redis keeps 32
 		} {
 			marker := fmt.Sprintf("%s-%d", m.Fresh(), i)
