@@ -235,6 +235,9 @@ var Requests2 = func() (list []Case2) {
 		if tt.name == "H2.CL, shorter" {
 			c.Want, c.Seen = "", -1 // it is whole before the body has come, and may be answered
 		}
+		if tt.name == "H2.CL, one less" {
+			c.Seen = -1 // its head may be on the way before the byte too many comes; the answer is the client's all the same
+		}
 		list = append(list, c)
 	}
 	for _, target := range Targets {
