@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -270,11 +269,11 @@ func readRequest(in *bufio.Reader) ([]string, error) {
 		if line[0] != '$' || err != nil {
 			return nil, fmt.Errorf("not an argument: %q", line)
 		}
-		var text bytes.Buffer
-		if _, err := io.CopyN(&text, in, int64(size)+2); err != nil {
+		text := make([]byte, size+2)
+		if _, err := io.ReadFull(in, text); err != nil {
 			return nil, err
 		}
-		args[i] = string(text.Bytes()[:size])
+		args[i] = string(text[:size])
 	}
 	return args, nil
 }

@@ -16,7 +16,9 @@ import (
 // status is the part of the ambassador's /status that the claims read.
 type status struct {
 	Pools map[string]struct {
-		Servers map[string]any `json:"servers"`
+		Servers map[string]struct {
+			State string `json:"state"`
+		} `json:"servers"`
 	} `json:"pools"`
 	Load struct {
 		Error   string `json:"error"`
@@ -53,18 +55,20 @@ type counter struct {
 	breaks int      // numbers that did not follow the one before
 }
 
-func (k *counter) up(w *wire) {
+// up counts; an error is that the connection is of no use any more.
+func (k *counter) up(w *wire) error {
 	k.asked++
 	r, err := w.ask("INCR", k.key)
 	n, bad := strconv.Atoi(r.text)
 	if err != nil || bad != nil {
 		k.failed = append(k.failed, fmt.Sprint(r, ", ", err))
-		return
+		return err
 	}
 	if n != k.last+1 {
 		k.breaks++
 	}
 	k.last = n
+	return nil
 }
 
 // counting is a load: counters that are counted up one after the other, again and again, by several clients. Beside them the
@@ -91,14 +95,24 @@ func count(m *check.M, keys []string, clients int) *counting {
 			return m.Context().Err() != nil
 		}
 	}
+	addr := m.Address(pod, redisPort)
 	for c := range clients {
-		w := open(m)
-		w.conn.SetDeadline(time.Time{})
 		l.done.Go(func() {
-			defer w.close()
+			var w *wire
 			for ; !over(); l.rounds[c].Add(1) {
 				for i := c; i < len(l.counters) && !over(); i += clients {
-					l.counters[i].up(w)
+					if w == nil {
+						var err error
+						if w, err = dial(m.Context(), addr); err != nil {
+							l.counters[i].failed = append(l.counters[i].failed, err.Error())
+							continue
+						}
+						defer w.close()
+						w.conn.SetDeadline(time.Time{})
+					}
+					if l.counters[i].up(w) != nil {
+						w = nil // it is counted, and the next one has a connection of its own
+					}
 				}
 			}
 		})

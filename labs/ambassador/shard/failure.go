@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -170,6 +171,15 @@ func recovers(m *check.M) check.Result {
 		}
 		return "all keys are answered"
 	})))
+	// It is given up, and not only missed once: else nothing would have to come back.
+	m.Await(patience, "the shard's ejection", func(m *check.M) error {
+		var st status
+		m.JSON(pod, adminPort, "/status", &st)
+		if state := st.Pools["redis"].Servers[strings.TrimPrefix(victim, "redis-")].State; state != "ejected" {
+			return fmt.Errorf("it is %s, and its keys: %v", state, served(m, keys))
+		}
+		return nil
+	})
 	m.Heal(gone) // returns when the server is healthy
 	back, last := m.Until(2*limit, func(m *check.M) error { return served(m, keys) })
 	m.Need(back != check.Never || m.State(victim).Status == "running", "%s is not running", victim)

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -20,11 +21,16 @@ type wire struct {
 	in   *bufio.Reader
 }
 
-func open(m *check.M) *wire {
+func open(m *check.M) *wire { return check.Got(dial(m.Context(), m.Address(pod, redisPort))) }
+
+func dial(ctx context.Context, addr string) (*wire, error) {
 	var d net.Dialer
-	conn := check.Got(d.DialContext(m.Context(), "tcp", m.Address(pod, redisPort)))
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
 	conn.SetDeadline(time.Now().Add(2 * patience))
-	return &wire{conn, bufio.NewReader(conn)}
+	return &wire{conn, bufio.NewReader(conn)}, nil
 }
 
 func (w *wire) close() { w.conn.Close() }
