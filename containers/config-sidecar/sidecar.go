@@ -149,6 +149,9 @@ func (s *Sidecar) work(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if e := s.rec.Applied; e != nil && !e.Told { // to tell may take its time, and what is in place is known by now
+		s.publish(line(errors.Join(applying, errors.New("the app is being told")).Error(), 1000))
+	}
 	telling := s.tell(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()

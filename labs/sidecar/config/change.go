@@ -67,8 +67,12 @@ type watched struct {
 	versions  int         // that the reader saw whole
 }
 
-// changes is how many versions are published while somebody reads.
-const changes = 12
+// While somebody reads, so many versions are published at least, and more in the time that there is.
+const (
+	changes  = 12
+	most     = 60
+	watching = 4 * time.Second
+)
 
 // watch publishes versions, one after the other, under the eyes of a reader who resolves the folder once and takes both
 // files from it, and of the app's own clients. The reader stands where the sidecar does: the app's image has no shell.
@@ -76,17 +80,18 @@ func watch(m *check.M) *watched {
 	w := &watched{published: map[string]files{}}
 	w.published["first"] = settle(m)
 	var marks []string
-	for range changes {
+	for range most {
 		mark := m.Fresh()
 		marks = append(marks, mark)
 		w.published[mark] = shop(mark)
 	}
-	last := sum(w.published[marks[changes-1]]["site.conf"])
+	last := shop(m.Fresh())
+	w.published["last"] = last
 	var over atomic.Bool
 	m.Together(
 		func(m *check.M) {
 			defer over.Store(true)
-			out := m.Exec(sidecar, "/config-sidecar", "read", "-for", "40s", "-until", last, "/config", "site.conf", "texts.conf")
+			out := m.Exec(sidecar, "/config-sidecar", "read", "-for", "40s", "-until", sum(last["site.conf"]), "/config", "site.conf", "texts.conf")
 			for line := range strings.Lines(out) {
 				var s seen
 				check.Must(json.Unmarshal([]byte(line), &s))
@@ -95,8 +100,8 @@ func watch(m *check.M) *watched {
 			}
 		},
 		func(m *check.M) {
-			for _, mark := range marks {
-				number := put(m, w.published[mark])
+			publish := func(f files) {
+				number := put(m, f)
 				m.Await(patient, "a version in place", func(m *check.M) error {
 					if s := told(m); !s.Applied.is(number) {
 						return fmt.Errorf("not yet: %s", s.Reason)
@@ -104,6 +109,11 @@ func watch(m *check.M) *watched {
 					return nil
 				})
 			}
+			begun := time.Now()
+			for i := 0; i < most && (i < changes || time.Since(begun) < watching); i++ {
+				publish(w.published[marks[i]])
+			}
+			publish(last)
 		},
 		func(m *check.M) {
 			for !over.Load() {
@@ -126,7 +136,7 @@ func watch(m *check.M) *watched {
 // decide is the result of a watch. What was wrong is wrong, however little was seen; that nothing was, says something only
 // where enough was switched under the reader's eyes.
 func (w *watched) decide(m *check.M, ways *check.Ways, wrong bool) check.Result {
-	m.Need(wrong || w.versions >= 4, "a reader saw only %d of %d versions: nothing was switched under its eyes", w.versions, changes+1)
+	m.Need(wrong || w.versions >= 4, "a reader saw only %d versions: nothing was switched under its eyes", w.versions)
 	return ways.Decide().Because("%d reads of %d versions, %d answers of the app", w.reads, w.versions, w.app.All())
 }
 

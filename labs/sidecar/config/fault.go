@@ -232,7 +232,7 @@ func volumeFull(m *check.M) check.Result {
 	f := settle(m)
 	loads := shown(m).Loads
 	large := shop(m.Fresh())
-	large["catalog.txt"] = strings.Repeat("a line of a catalog that nobody needs\n", 25000) // 950 kB; the volume has 1 MiB
+	large["catalog.txt"] = strings.Repeat("a line of a catalog that nobody needs\n", 20000) // 760 kB; the volume has 1 MiB, and three versions on it
 	number := put(m, large)
 	err := refused(m, number, []string{"write", "no space left"}, f, loads)
 	next := shop(m.Fresh())
