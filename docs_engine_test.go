@@ -109,6 +109,8 @@ var volatile = []struct {
 	{regexp.MustCompile(`\bseed \d+`), "seed SEED"},
 	{regexp.MustCompile(`\b\d+ bytes`), "BYTES bytes"},
 	{regexp.MustCompile(`of \d+ (requests failed|under load lost)`), "of COUNT $1"},
+	{regexp.MustCompile(`\(\d+ looks\)`), "(COUNT looks)"},
+	{regexp.MustCompile(`\b(3[2-9]|[45]\d|60)\d{3}\b`), "PORT"}, // of those that the kernel gives
 	{regexp.MustCompile(`Docker \S+ \(API \S+\)`), "ENGINE"},
 	{regexp.MustCompile(` {2,}`), "  "}, // columns, as wide as a port
 }
@@ -188,6 +190,9 @@ func TestLabReadme(t *testing.T) {
 		"first": {
 			{"adapter/health", []string{"maintenance\n", `"restarts": 1`, "3 of 3 claims passed", "not restarted in"}},
 			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"}},
+			{"sidecar/topz", []string{"2 of 2 claims passed", "variant live-only"}},
+			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
+			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
 		},
 		"second": {
 			{"sidecar/tls", []string{`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"}},
@@ -196,8 +201,11 @@ func TestLabReadme(t *testing.T) {
 			}},
 			{"ambassador/split", []string{
 				"X-Split-Reason: header", "<h1>The New Shop</h1>", "X-Split-Reason: ip_hash",
-				`"experiment": 1`, "2 of 2 claims passed", "0 of 2000 users", "production in 0 of",
+				`"experiment": 1`, "2 of 2 claims passed", "least p = ", "production in 0 of",
 			}},
+			{"sidecar/config", []string{"3 of 3 claims passed", "variant no-check"}},
+			{"sidecar/content", []string{"1 of 1 claims passed", "variant no-limits"}},
+			{"ambassador/balance", []string{"2 of 2 claims passed", "variant at-once"}},
 		},
 	}
 	for _, l := range labs.Catalog {
