@@ -244,3 +244,41 @@ func TestConfirm(t *testing.T) {
 		})
 	}
 }
+
+// TestOffer: of several sets that nobody has looked at the last one is left.
+func TestOffer(t *testing.T) {
+	s, _ := newSidecar(t)
+	if err := s.Open(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		s.Offer(set(fmt.Sprint(i), fmt.Sprint(i)))
+	}
+	if got := <-s.mail; got.Version != "4" || s.Status().Served.Version != "4" || len(s.mail) > 0 {
+		t.Errorf("%s is left, and %d more", got.Version, len(s.mail))
+	}
+}
+
+// TestReady: without a configuration it is not ready, and says why; with one it is, however the source does.
+func TestReady(t *testing.T) {
+	s, _ := newSidecar(t)
+	var ready atomic.Value
+	s.Ready = func(ok bool, reason string) { ready.Store(fmt.Sprint(ok, " ", reason)) }
+	start(t, s)
+	s.Contact(errors.New("nobody there"))
+	if got := ready.Load(); got != "false no configuration yet: nobody there" || s.Status().Source.Failures != 1 {
+		t.Errorf("%v, %+v", got, s.Status().Source)
+	}
+	s.Offer(set("1", "a"))
+	settled(t, s, "1")
+	for range 3 {
+		s.Contact(errors.New("gone again"))
+	}
+	if got := ready.Load(); got != "true " || s.Status().Source.Up || s.Status().Source.Error != "gone again" {
+		t.Errorf("%v, %+v", got, s.Status().Source)
+	}
+	s.Contact(nil)
+	if src := s.Status().Source; !src.Up || src.Error != "" || src.Failures != 0 {
+		t.Errorf("%+v", src)
+	}
+}
