@@ -189,8 +189,8 @@ func TestLabReadme(t *testing.T) {
 	people := map[string][]readme{
 		"first": {
 			{"adapter/health", []string{"maintenance\n", `"restarts": 1`, "3 of 3 claims passed", "not restarted in"}},
-			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "0 of 8 entries"}},
-			{"sidecar/topz", []string{"2 of 2 claims passed", "variant live-only"}},
+			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "stopped: 0 of 8"}},
+			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
 		},

@@ -68,6 +68,7 @@ var steps = map[string]func(m *check.M, by string){
 			return nil
 		})
 		kill(m, func() {})
+		scanned(m) // it has the file again, before that is taken away: who never saw it would send nothing twice
 		rotate(m, by, 0)
 		m.Heal(gone)
 	},
