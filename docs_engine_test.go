@@ -197,7 +197,7 @@ func TestLabReadme(t *testing.T) {
 		"second": {
 			{"sidecar/tls", []string{`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"}},
 			{"ambassador/shard", []string{
-				"redis-a: user:1000", "not supported over shards", "timed out", "22.32 % of the keys move", "3 of 3 claims passed", "[3000 0 0] of 3000 keys",
+				"redis-a: user:1000", "not supported over shards", "timed out", "22.32 % of the keys move", "3 of 3 claims passed", "[1000 0 0] of 1000 keys",
 			}},
 			{"ambassador/split", []string{
 				"X-Split-Reason: header", "<h1>The New Shop</h1>", "X-Split-Reason: ip_hash",
