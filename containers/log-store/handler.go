@@ -41,6 +41,8 @@ func (s *Server) HTTP() *http.Server {
 func (s *Server) take(w http.ResponseWriter, r *http.Request) {
 	fault, change := s.Faults.take()
 	switch fault.Mode {
+	case "refuse": // new connections never get here; one that was open is cut, or it would be served for ever
+		panic(http.ErrAbortHandler)
 	case "hang":
 		select {
 		case <-change:

@@ -312,7 +312,14 @@ func TestFaults(t *testing.T) {
 	if _, _, last := s.Store.Counts(); last != 2 {
 		t.Errorf("cut: the store has %d records", last)
 	}
+	set("none")
+	if status, _, err := post(t, url, good); status != 200 || err != nil { // whose connection is kept
+		t.Fatal(status, err)
+	}
 	set("refuse")
+	if status, _, err := post(t, url, good); err == nil {
+		t.Errorf("refuse: an open connection is served: %d", status)
+	}
 	if _, _, err := post(t, url, good); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("refuse: %v", err)
 	}
