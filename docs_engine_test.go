@@ -22,40 +22,26 @@ import (
 
 // What follows needs Docker. A missing engine is a failure; -short leaves these tests out.
 
-// instance is where the documents' commands are run: beside the lab that a person may have up. plain is the project of
-// those of plain docker compose; its name is not one of ours, which lab would take away between its first two steps.
-const (
-	instance = "docs"
-	plain    = "docs-sidecar-tls"
-)
+// instance is where the documents' commands are run: beside the lab that a person may have up.
+const instance = "docs"
 
-// beside turns a command of the documents into the same one for that instance. away takes it out of an output.
-var (
-	beside = strings.NewReplacer(
-		"sidecar/tls", "sidecar/tls --name "+instance,
-		"labs/sidecar/tls", "labs/sidecar/tls", // a folder
-		"distlab-sidecar-tls-", "distlab-sidecar-tls-"+instance+"-",
-		"adapter/slowlog", "adapter/slowlog --name "+instance,
-		"labs/adapter/slowlog", "labs/adapter/slowlog",
-		"distlab-adapter-slowlog-", "distlab-adapter-slowlog-"+instance+"-",
-		"ambassador/shard", "ambassador/shard --name "+instance,
-		"labs/ambassador/shard", "labs/ambassador/shard",
-		"distlab-ambassador-shard-", "distlab-ambassador-shard-"+instance+"-",
-		"adapter/health", "adapter/health --name "+instance,
-		"labs/adapter/health", "labs/adapter/health",
-		"distlab-adapter-health-", "distlab-adapter-health-"+instance+"-",
-		"ambassador/split", "ambassador/split --name "+instance,
-		"labs/ambassador/split", "labs/ambassador/split",
-		"distlab-ambassador-split-", "distlab-ambassador-split-"+instance+"-",
-		"sidecar-tls_default", plain+"_default",
-		"docker compose ", "docker compose --project-name "+plain+" ",
-	)
-	away = strings.NewReplacer(
-		" ("+instance+")", "",
-		" --name "+instance, "",
-		"distlab-sidecar-tls-"+instance+"-", "distlab-sidecar-tls-",
-	)
-)
+// plain is the project of plain docker compose for a lab's document; its name is not one of ours, which lab would take away
+// between its first two steps.
+func plain(lab string) string { return instance + "-" + strings.ReplaceAll(lab, "/", "-") }
+
+// beside turns the commands of a lab's document into the same ones for that instance.
+func beside(lab string) *strings.Replacer {
+	var pairs []string
+	for _, l := range labs.Catalog {
+		project := "distlab-" + strings.ReplaceAll(l.Name, "/", "-") + "-"
+		pairs = append(pairs, l.Name, l.Name+" --name "+instance, "labs/"+l.Name, "labs/"+l.Name /* a folder */, project, project+instance+"-")
+	}
+	return strings.NewReplacer(append(pairs, "sidecar-tls_default", plain(lab)+"_default",
+		"docker compose ", "docker compose --project-name "+plain(lab)+" ")...)
+}
+
+// away takes the instance out of an output.
+var away = strings.NewReplacer(" ("+instance+")", "", " --name "+instance, "", "distlab-sidecar-tls-"+instance+"-", "distlab-sidecar-tls-")
 
 var tool = sync.OnceValue(func() error {
 	out, err := exec.Command("scripts/lab", "build").CombinedOutput()
@@ -71,15 +57,15 @@ func engine(t *testing.T) {
 	if err := tool(); err != nil {
 		t.Fatal(err)
 	}
-	projects := []string{plain}
+	var projects []string
 	for _, l := range labs.Catalog {
-		projects = append(projects, "distlab-"+strings.ReplaceAll(l.Name, "/", "-")+"-"+instance)
+		projects = append(projects, plain(l.Name), "distlab-"+strings.ReplaceAll(l.Name, "/", "-")+"-"+instance)
 	}
 	clean := func() {
 		for _, l := range labs.Catalog {
 			run(t, ".", "scripts/lab", "down", l.Name, "--name", instance)
+			run(t, ".", "docker", "compose", "--project-name", plain(l.Name), "down", "--volumes")
 		}
-		run(t, ".", "docker", "compose", "--project-name", plain, "down", "--volumes")
 	}
 	clean()
 	t.Cleanup(func() {
@@ -159,7 +145,7 @@ func TestTranscript(t *testing.T) {
 // typeLine runs a line in a shell and is its standard output.
 func typeLine(t *testing.T, line string) string {
 	t.Helper()
-	cmd := exec.Command("bash", "-c", beside.Replace(line))
+	cmd := exec.Command("bash", "-c", beside("sidecar/tls").Replace(line))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -224,7 +210,7 @@ func TestLabReadme(t *testing.T) {
 }
 
 func labReadme(t *testing.T, lab string, wants []string) {
-	out := typeReadme(t, path.Join("labs", lab, "README.md"))
+	out := typeReadme(t, lab)
 	if lab == "sidecar/tls" {
 		serial := regexp.MustCompile(`(?m)^serial ([0-9a-f]+)$`).FindStringSubmatch(out)
 		if serial == nil {
@@ -240,11 +226,12 @@ func labReadme(t *testing.T, lab string, wants []string) {
 	t.Log(out)
 }
 
-// typeReadme is what the commands of a README print.
-func typeReadme(t *testing.T, name string) string {
+// typeReadme is what the commands of a lab's README print.
+func typeReadme(t *testing.T, lab string) string {
 	t.Helper()
+	typed := beside(lab)
 	var b strings.Builder
-	for _, block := range blocks(readDoc(t, name)) {
+	for _, block := range blocks(readDoc(t, path.Join("labs", lab, "README.md"))) {
 		if block.language != "sh" {
 			continue
 		}
@@ -254,7 +241,7 @@ func typeReadme(t *testing.T, name string) string {
 				want = m[1]
 			}
 			fmt.Fprintf(&b, "echo %s\n%s\ncode=$?; [ $code = %s ] || { echo \"line %d: exit code $code, want %s\"; exit 1; }\n",
-				quote("$ "+line), beside.Replace(line), want, block.line+i, want)
+				quote("$ "+line), typed.Replace(line), want, block.line+i, want)
 		}
 	}
 	out, err := exec.Command("bash", "-c", freePorts(t, b.String())).CombinedOutput()
