@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"distlab/containers/internal/daemon"
-	"distlab/containers/internal/env"
 	"distlab/containers/internal/forward"
 )
 
@@ -123,15 +122,5 @@ func (cfg config) server(pool *Pool, p *daemon.Process, m *Metrics) (
 }
 
 func main() {
-	// Settings that contradict each other are as bad as those that cannot be read, and exit as these do.
-	if len(os.Args) == 1 {
-		var cfg config
-		if err := env.Load(&cfg, os.LookupEnv); err == nil {
-			if err := cfg.check(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(2)
-			}
-		}
-	}
 	os.Exit(daemon.Main(daemon.Program[config]{Name: name, Summary: summary, Run: run}, os.Args[1:]))
 }

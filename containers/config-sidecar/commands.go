@@ -34,7 +34,7 @@ var onceCommand = daemon.Command{
 		var cfg config
 		err := env.Load(&cfg, os.LookupEnv)
 		if err == nil {
-			err = cfg.validate()
+			err = cfg.Check()
 		}
 		if err != nil {
 			fmt.Fprintln(stderr, err)

@@ -66,8 +66,8 @@ type config struct {
 	daemon.Config
 }
 
-// validate says what is wrong with settings that are right one by one.
-func (c config) validate() error {
+// Check says what is wrong with settings that are right one by one.
+func (c config) Check() error {
 	var errs []error
 	target := len(c.TargetProcess) > 0 || c.TargetCommand.Regexp != nil || c.TargetPIDFile != ""
 	if c.Tell.signal != 0 && !target {
@@ -199,21 +199,10 @@ func asked(ctx context.Context, signals <-chan os.Signal) <-chan struct{} {
 }
 
 func main() {
-	args := os.Args[1:]
-	if len(args) == 0 {
-		// What env does not know of one setting alone is known here, and ends in the same way.
-		var cfg config
-		if env.Load(&cfg, os.LookupEnv) == nil {
-			if err := cfg.validate(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(2)
-			}
-		}
-	}
 	os.Exit(daemon.Main(daemon.Program[config]{
 		Name:     "config-sidecar",
 		Summary:  "Config-sidecar brings configuration to an app that reads files: checked, switched as one, and told.",
 		Run:      run,
 		Commands: []daemon.Command{onceCommand, readCommand},
-	}, args))
+	}, os.Args[1:]))
 }

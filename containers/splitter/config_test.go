@@ -33,7 +33,7 @@ func TestContradictions(t *testing.T) {
 		{twoArms, "FALLBACK_ON=error,http_429,non_idempotent"},
 		{twoArms, "OVERRIDE_QUERY=arm", "OVERRIDE_TOKEN=t", "HEALTH_PATH=/healthz?deep=1"},
 	} {
-		if err := load(t, good...).check(); err != nil {
+		if err := load(t, good...).Check(); err != nil {
 			t.Errorf("%v: %v", good, err)
 		}
 	}
@@ -58,11 +58,11 @@ func TestContradictions(t *testing.T) {
 		{"HEALTH_PATH", []string{twoArms, "HEALTH_PATH=http://web/"}},
 	}
 	for _, tt := range tests {
-		if err := load(t, tt.vars...).check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := load(t, tt.vars...).Check(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: %v, want %q", tt.vars, err, tt.want)
 		}
 	}
-	bad := load(t, twoArms, "ARM_HEADER=X Arm", "FALLBACK_ON=503").check()
+	bad := load(t, twoArms, "ARM_HEADER=X Arm", "FALLBACK_ON=503").Check()
 	if n := strings.Count(bad.Error(), "\n") + 1; n != 2 {
 		t.Errorf("%d lines for two mistakes: %v", n, bad)
 	}

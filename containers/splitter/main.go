@@ -14,7 +14,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -22,7 +21,6 @@ import (
 
 	"distlab/containers/internal/balance"
 	"distlab/containers/internal/daemon"
-	"distlab/containers/internal/env"
 )
 
 const (
@@ -112,17 +110,6 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 func main() {
-	// Settings that contradict each other are as bad as those that cannot be
-	// read, and exit as these do.
-	if len(os.Args) == 1 {
-		var cfg config
-		if err := env.Load(&cfg, os.LookupEnv); err == nil {
-			if err := cfg.check(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(2)
-			}
-		}
-	}
 	os.Exit(daemon.Main(daemon.Program[config]{
 		Name:     name,
 		Summary:  summary,

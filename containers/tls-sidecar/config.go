@@ -68,8 +68,8 @@ type config struct {
 	daemon.Config
 }
 
-// check finds settings that contradict each other, all of them.
-func (cfg config) check() error {
+// Check finds settings that contradict each other, all of them.
+func (cfg config) Check() error {
 	var bad []error
 	add := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
 	if cfg.CertPath == "" && cfg.CertsDir == "" && !cfg.SelfSigned {

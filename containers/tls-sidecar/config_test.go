@@ -29,7 +29,7 @@ func configOf(t *testing.T, settings ...string) config {
 		}
 		return "", false
 	}))
-	check(t, cfg.check())
+	check(t, cfg.Check())
 	return cfg
 }
 
