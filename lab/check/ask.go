@@ -156,6 +156,16 @@ func (m *M) Get(service string, port int, path string, headers ...string) Page {
 	return m.Do(http.MethodGet, service, port, path, nil, headers...)
 }
 
+// Asked is [M.Get] where no answer is a measurement, too: the error says why there was none.
+func (m *M) Asked(service string, port int, path string, headers ...string) (p Page, err error) {
+	err = m.attempt(func(m *M) error {
+		p = m.Get(service, port, path, headers...)
+		return nil
+	})
+	Must(context.Cause(m.ctx))
+	return p, err
+}
+
 // Do is [M.Get] with another method and a body. It needs a published port, unless it is a GET.
 func (m *M) Do(method, service string, port int, path string, body []byte, headers ...string) Page {
 	addr, err := m.Stack.Address(m.ctx, service, port)

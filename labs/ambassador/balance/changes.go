@@ -32,8 +32,8 @@ func replicaKilled(m *check.M) check.Result {
 	t := m.Beside(lead, traffic(), func() {
 		gone := m.Kill(shops[1])
 		for begun := time.Now(); time.Since(begun) < 2*time.Second; {
-			p := m.Get(balancer, webPort, "/about")
-			away.Note(p.Status == http.StatusOK && shop(p) != shops[1], "while it was away: %d of %s", p.Status, shop(p))
+			p, err := m.Asked(balancer, webPort, "/about")
+			away.Note(p.Status == http.StatusOK && shop(p) != shops[1], "while it was away: %d of %s, %v", p.Status, shop(p), err)
 		}
 		m.Heal(gone)
 		back, _ = m.Until(patience, func(m *check.M) error {
@@ -211,10 +211,10 @@ func allDead(m *check.M) check.Result {
 	var dead check.Tally
 	slowest := time.Duration(0)
 	held := m.Hold(2*time.Second, func(m *check.M) error {
-		p := m.Get(balancer, webPort, "/about")
+		p, err := m.Asked(balancer, webPort, "/about")
 		slowest = max(slowest, p.Took)
 		ok := p.Status == http.StatusServiceUnavailable && p.Header.Get("Retry-After") != ""
-		dead.Note(ok, "%d, Retry-After %q", p.Status, p.Header.Get("Retry-After"))
+		dead.Note(ok, "%d, Retry-After %q, %v", p.Status, p.Header.Get("Retry-After"), err)
 		return nil
 	})
 	m.Heal(gone[0])

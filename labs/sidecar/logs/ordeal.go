@@ -58,6 +58,7 @@ var steps = map[string]func(m *check.M, by string){
 		m.Heal(gone)
 	},
 	"acknowledgements lost, shipper killed": func(m *check.M, by string) {
+		level(m, 2) // the batch that is cut is of this file then, and nothing older waits before it
 		before := storeCounts(m).Struck["cut"]
 		gone := away(m, "cut")
 		written(m, 5*few, 0)

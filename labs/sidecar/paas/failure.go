@@ -27,9 +27,12 @@ func (w *watcher) beside(m *check.M, act func(m *check.M)) {
 		},
 		func(m *check.M) {
 			for open(done) {
-				page := m.Get(pod, httpPort, "/label")
+				page, err := m.Asked(pod, httpPort, "/label")
+				w.wrong.Note(page.Status == 200, "status %d, %v", page.Status, err)
+				if err != nil {
+					continue
+				}
 				label := strings.TrimSpace(string(page.Body))
-				w.wrong.Note(page.Status == 200, "status %d", page.Status)
 				w.mu.Lock()
 				w.met[label]++
 				w.mu.Unlock()

@@ -98,10 +98,10 @@ func atomic(m *check.M) check.Result {
 		},
 		func(m *check.M) {
 			for open(done) {
-				page := m.Get(pod, httpPort, "/large")
+				page, err := m.Asked(pod, httpPort, "/large")
 				label, _, _ := strings.Cut(string(page.Body), "\n")
 				large.Note(page.Status == 200 && label != "" && string(page.Body) == strings.Repeat(label+"\n", big.lines),
-					"status %d, %d bytes of %q", page.Status, len(page.Body), label)
+					"status %d, %d bytes of %q, %v", page.Status, len(page.Body), label, err)
 			}
 		},
 		func(m *check.M) {
