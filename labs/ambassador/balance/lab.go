@@ -59,6 +59,7 @@ var Lab = check.Lab{
 			Timeout: 2 * time.Minute, Measure: check.By(allDead),
 		},
 	},
+	Bench: &comparison,
 	Variants: []check.Variant{
 		{Name: "round-robin-only", Says: "each replica gets its turn, however slow it is", Breaks: []string{"least-loaded"}},
 		{Name: "no-retry", Says: "a request that meets a dead replica is lost", Breaks: []string{"replica-killed"}},
