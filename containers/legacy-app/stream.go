@@ -11,6 +11,7 @@ import (
 
 // slow sends its headers and a first part at once, and the rest after the
 // delay: what is in flight for that long must survive what happens around it.
+// With silent=1 nothing comes before the delay is over.
 func (a *App) slow(w http.ResponseWriter, r *http.Request) {
 	ms, ok := number(w, r, "ms", int(a.Site.Settings().Slow.Milliseconds()), 0, int(maxSlow.Milliseconds()))
 	if !ok {
@@ -18,8 +19,10 @@ func (a *App) slow(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "Please wait %d ms.\n", ms)
-	if err := http.NewResponseController(w).Flush(); err != nil {
-		return
+	if r.FormValue("silent") != "1" {
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return
+		}
 	}
 	timer := time.NewTimer(time.Duration(ms) * time.Millisecond)
 	defer timer.Stop()

@@ -72,6 +72,19 @@ func TestSlowStreams(t *testing.T) {
 	if took := time.Since(begin); took < 300*time.Millisecond {
 		t.Errorf("the rest took %s", took)
 	}
+	// Silent, not even the head comes before.
+	begin = time.Now()
+	if resp, body := s.do(t, "GET", "/slow?ms=200&silent=1", nil); resp.StatusCode != 200 || !strings.HasSuffix(string(body), "waiting.\n") {
+		t.Errorf("silent: %d %q", resp.StatusCode, body)
+	}
+	silent, err := http.Get("http://" + s.addr + "/slow?ms=200&silent=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent.Body.Close()
+	if took := time.Since(begin); took < 400*time.Millisecond {
+		t.Errorf("two silent answers' heads took %s", took)
+	}
 	if resp, _ := s.do(t, "GET", "/slow?ms=60001", nil); resp.StatusCode != 400 {
 		t.Errorf("more than a minute: %s", resp.Status)
 	}

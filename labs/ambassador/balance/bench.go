@@ -36,7 +36,7 @@ var comparison = check.Bench{
 				{Subject: benchHAProxy, At: "http://haproxy:8080/small"},
 				{Subject: benchDirect, At: "http://shops:8080/small"},
 			},
-			Pairs: against(benchOurs, check.Goal{Metric: check.Rate, AtLeast: 1}, check.Goal{Metric: check.P99, AtMost: 1}, check.Goal{Metric: check.Memory, AtMost: 1}),
+			Pairs: against(check.Goal{Metric: check.Rate, AtLeast: 1}, check.Goal{Metric: check.P99, AtMost: 1}, check.Goal{Metric: check.Memory, AtMost: 1}),
 		},
 		{
 			ID: "bodies", Says: "1 MB sent and 1 MB answered, 64 kept connections",
@@ -47,28 +47,33 @@ var comparison = check.Bench{
 				{Subject: benchHAProxy, At: "http://haproxy:8080/body"},
 				{Subject: benchDirect, At: "http://shops:8080/body"},
 			},
-			Pairs: against(benchOurs, check.Goal{Metric: check.Rate, AtLeast: 1}, check.Goal{Metric: check.Memory, AtMost: 1}),
+			Pairs: against(check.Goal{Metric: check.Rate, AtLeast: 1}, check.Goal{Metric: check.Memory, AtMost: 1}),
 		},
 		{
 			ID: "one-slow", Says: "GET of what takes two shops 5 ms and the third 250 ms, 16 kept connections",
 			Load: check.Wrk{Connections: 16, Threads: 2},
 			Targets: []check.Target{
-				{Subject: benchLeast, At: "http://balancer-least:8080/slow"},
-				{Subject: benchHedging, At: "http://balancer-hedging:8080/slow"},
-				{Subject: benchNginx, At: "http://nginx:8081/slow"},
-				{Subject: benchHAProxy, At: "http://haproxy:8081/slow"},
+				{Subject: benchLeast, At: "http://balancer-least:8080/slow?silent=1"},
+				{Subject: benchHedging, At: "http://balancer-hedging:8080/slow?silent=1"},
+				{Subject: benchNginx, At: "http://nginx:8081/slow?silent=1"},
+				{Subject: benchHAProxy, At: "http://haproxy:8081/slow?silent=1"},
 			},
-			Pairs: append(
-				against(benchLeast, check.Goal{Metric: check.Rate, AtLeast: 1}),
-				against(benchHedging, check.Goal{Metric: check.P99, AtMost: 0.5})...),
+			// A slow replica costs a round robin the rate, since its connections gather there. With the least in flight a
+			// hundredth of the requests still meets it, and that is the p99; only a second question brings it down.
+			Pairs: []check.Pair{
+				{Subject: benchLeast, Against: benchNginx, Goals: []check.Goal{{Metric: check.Rate, AtLeast: 2}}},
+				{Subject: benchLeast, Against: benchHAProxy},
+				{Subject: benchHedging, Against: benchNginx, Goals: []check.Goal{{Metric: check.Rate, AtLeast: 2}, {Metric: check.P99, AtMost: 0.5}}},
+				{Subject: benchHedging, Against: benchHAProxy, Goals: []check.Goal{{Metric: check.P99, AtMost: 0.5}}},
+			},
 		},
 	},
 }
 
-// against compares a subject of ours with both that people know.
-func against(ours string, goals ...check.Goal) []check.Pair {
+// against compares the balancer with both that people know.
+func against(goals ...check.Goal) []check.Pair {
 	return []check.Pair{
-		{Subject: ours, Against: benchNginx, Goals: goals},
-		{Subject: ours, Against: benchHAProxy, Goals: goals},
+		{Subject: benchOurs, Against: benchNginx, Goals: goals},
+		{Subject: benchOurs, Against: benchHAProxy, Goals: goals},
 	}
 }
