@@ -3,6 +3,8 @@ package check
 import (
 	"slices"
 	"time"
+
+	"distlab/lab/stats"
 )
 
 // BenchReport is what `lab bench` measured of one lab. The JSON names are stable: other programs read them.
@@ -142,7 +144,7 @@ func Compare(subject, against BenchRow, metric Metric, goal *Goal) BenchRatio {
 		return r
 	}
 	var err error
-	r.Ratio, r.Low, r.High, err = PairedRatio(subject.of(metric).Values, against.of(metric).Values, Confidence)
+	r.Ratio, r.Low, r.High, err = stats.PairedRatio(subject.of(metric).Values, against.of(metric).Values, Confidence)
 	if err != nil {
 		return r
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"distlab/lab/stats"
 )
 
 // TestVerdicts is the heart of it: what a claim says counts only when everything under it holds.
@@ -33,7 +35,7 @@ func TestVerdicts(t *testing.T) {
 		{"no samples for a failure", nil, func(context.Context, *Stack) (Result, error) { return Decide(false, "none"), nil }, Inconclusive, "no sample"},
 		{"panic", nil, func(context.Context, *Stack) (Result, error) { panic("oh") }, Inconclusive, "panicked: oh"},
 		{"panic of the statistics", nil, func(context.Context, *Stack) (Result, error) {
-			return Decide(BinomialTest(1, 0, 0.5) > Alpha, "").Of(1), nil
+			return Decide(stats.BinomialTest(1, 0, 0.5) > stats.Alpha, "").Of(1), nil
 		}, Inconclusive, "1 of 0"},
 		{"goexit", nil, func(context.Context, *Stack) (Result, error) { runtime.Goexit(); return Result{}, nil }, Inconclusive, "without a result"},
 		{"unhealthy lab", func(f *fake) { f.settled = func(context.Context) error { return errTest } }, pass, Inconclusive, "not healthy when the claim began: the test's error"},

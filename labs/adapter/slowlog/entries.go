@@ -36,6 +36,15 @@ func exactlyOnce(m *check.M) check.Result {
 	})
 	compare("slower and slower", func() []string { return slowly(m, 50*ms, 99*ms, 101*ms, 260*ms, 1100*ms) })
 	compare("120 in a row", func() []string { return slow(m, 120, 11*ms, 12*ms) })
+	compare("110 in one poll", func() (markers []string) { // Redis keeps 128
+		var commands [][]string
+		for i := range 110 {
+			markers = append(markers, fmt.Sprintf("%s-%d", m.Fresh(), i))
+			commands = append(commands, []string{"DEL", markers[i]})
+		}
+		everything(m, func() { do(m, commands...) })
+		return markers
+	})
 	compare("arguments of any bytes", func() (markers []string) {
 		long := strings.Repeat("x", 300)
 		var commands [][]string

@@ -25,12 +25,17 @@ func client(m *check.M) *goredis.Client {
 func do(m *check.M, commands ...[]string) {
 	c := client(m)
 	defer c.Close()
+	pipe := c.Pipeline() // all of them between two polls
 	for _, args := range commands {
 		list := make([]any, len(args))
 		for i, a := range args {
 			list[i] = a
 		}
-		if err := c.Do(m.Context(), list...).Err(); err != nil {
+		pipe.Do(m.Context(), list...)
+	}
+	done, _ := pipe.Exec(m.Context())
+	for _, c := range done {
+		if err := c.Err(); err != nil {
 			_, refused := err.(goredis.Error)
 			m.Need(refused, "redis: %v", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 // lead is how long the load runs before a change, and after it.
@@ -120,10 +121,10 @@ func slowStart(m *check.M) check.Result {
 	}
 	well(m)
 	late, last := of(time.Second)
-	p := check.BinomialTest(int(late*float64(last)+0.5), last, 1.0/3)
-	return check.Decide(early < half && p >= check.Alpha, "%.0f %% of %d pages in the first second, %.0f %% of %d when its time was over (p = %.2g)",
+	p := stats.BinomialTest(int(late*float64(last)+0.5), last, 1.0/3)
+	return check.Decide(early < half && p >= stats.Alpha, "%.0f %% of %d pages in the first second, %.0f %% of %d when its time was over (p = %.2g)",
 		100*early, first, 100*late, last, p).
-		Want("below %.0f %%; a third, p ≥ %.2g", 100*half, check.Alpha).Of(first + last)
+		Want("below %.0f %%; a third, p ≥ %.2g", 100*half, stats.Alpha).Of(first + last)
 }
 
 // noReplay begins POSTs whose bodies do not end, so that they are under way, kills a shop, and lets the bodies end. Those that

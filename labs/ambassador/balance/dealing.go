@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 // spread asks for a page many times in each way and counts whose it was, by its title. The probe comes from one address
@@ -16,7 +17,7 @@ func spread(m *check.M) check.Result {
 	well(m)
 	const n = 300
 	ways := map[string][]string{"kept": nil, "anew": {"-header", "Connection: close"}}
-	alpha := check.AlphaOf(len(ways))
+	alpha := stats.AlphaOf(len(ways))
 	least := 1.0
 	var said []string
 	for _, way := range []string{"kept", "anew"} {
@@ -30,7 +31,7 @@ func spread(m *check.M) check.Result {
 				counts[i]++
 			}
 		}
-		_, p, err := check.ChiSquare(counts, []float64{1, 1, 1})
+		_, p, err := stats.ChiSquare(counts, []float64{1, 1, 1})
 		check.Must(err)
 		least = min(least, p)
 		said = append(said, fmt.Sprintf("%s: %v", way, counts))

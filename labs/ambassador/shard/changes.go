@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 // status is the part of the ambassador's /status that the claims read.
@@ -193,8 +194,8 @@ func reload(m *check.M) check.Result {
 	}
 	m.Need(failed == 0 || time.Duration(l.control.Load()) < busy,
 		"%d of %d failed, but a server itself took %.1f s to answer: the machine is too busy", failed, asked, time.Duration(l.control.Load()).Seconds())
-	p := check.BinomialTest(moved, n, planned)
-	return check.Decide(kept.Whole() && refused && moved > 0 && p >= check.Alpha,
+	p := stats.BinomialTest(moved, n, planned)
+	return check.Decide(kept.Whole() && refused && moved > 0 && p >= stats.Alpha,
 		"%d errors in %d requests; %d keys moved, of which plan says %.1f %% (p = %.2g); %d keys disturbed; the bad file was refused: %v",
 		failed, asked, moved, 100*planned, p, kept.Wrong(), refused).
 		Want("none; as plan says; none; true").Of(asked).Because("the bad file: %s\n%s", st.Load.Error, kept.Odd())

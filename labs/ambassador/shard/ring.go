@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 // placed is where twemproxy has put keys: a server and a quoted key a line. A test of the container's asks twemproxy again.
@@ -87,11 +88,11 @@ func balanced(m *check.M) check.Result {
 				sum++
 			}
 		}
-		_, p, err := check.ChiSquare(counts, ringShares)
+		_, p, err := stats.ChiSquare(counts, ringShares)
 		check.Must(err)
-		ways.Way(name).Note(sum == n && p >= check.AlphaOf(len(kinds)), "%v of %d keys, p = %.3g", counts, n, p)
+		ways.Way(name).Note(sum == n && p >= stats.AlphaOf(len(kinds)), "%v of %d keys, p = %.3g", counts, n, p)
 	}
-	return ways.Decide().Want("36, 32 and 32 %% of each kind, p ≥ %.2g", check.AlphaOf(len(kinds)))
+	return ways.Decide().Want("36, 32 and 32 %% of each kind, p ≥ %.2g", stats.AlphaOf(len(kinds)))
 }
 
 // fewKeysMove gives the ambassador a pool file with a fourth server, and a restart, which every proxy can take. Then it asks
@@ -128,10 +129,10 @@ func fewKeysMove(m *check.M) check.Result {
 	}
 	m.Heal(file)
 	m.Heal(m.Stop(ambassador, check.Grace(patience)))
-	p := check.BinomialTest(count, n, fourthShare)
-	return check.Decide(staid.Whole() && p >= check.Alpha, "%d of %d keys moved (p = %.3g), %d to somewhere else, or changed",
+	p := stats.BinomialTest(count, n, fourthShare)
+	return check.Decide(staid.Whole() && p >= stats.Alpha, "%d of %d keys moved (p = %.3g), %d to somewhere else, or changed",
 		count, n, p, staid.Wrong()).
-		Want("%.1f %%, all to the new server, p ≥ %v", 100*fourthShare, check.Alpha).Of(n).Because("%s", staid.Odd())
+		Want("%.1f %%, all to the new server, p ≥ %v", 100*fourthShare, stats.Alpha).Of(n).Because("%s", staid.Odd())
 }
 
 // four is the pool file in use with the fourth server added.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 // userOf is a user of that arm.
@@ -118,11 +119,11 @@ func reweight(m *check.M) check.Result {
 		}
 	}
 	n := count(half, arm1)
-	p := check.BinomialTest(n, users, 0.5)
-	ok := t.Failed()+lost == 0 && p >= check.Alpha && left+changed+wrong == 0
+	p := stats.BinomialTest(n, users, 0.5)
+	ok := t.Failed()+lost == 0 && p >= stats.Alpha && left+changed+wrong == 0
 	res := check.Decide(ok, "%d of %d requests failed; at one half %d of %d users (p = %.2g) on the experiment, %d had left it; "+
 		"after SIGHUP %d were not where they had been", t.Failed()+lost, t.Requests()+3*users, n, users, p, left, changed)
-	res = t.Fair(res.Want("none; 50 %%, p ≥ %.2g; none; none", check.Alpha).Of(t.Requests() + 3*users))
+	res = t.Fair(res.Want("none; 50 %%, p ≥ %.2g; none; none", stats.Alpha).Of(t.Requests() + 3*users))
 	if t.Failed()+lost > 0 {
 		return res
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 const (
@@ -71,15 +72,15 @@ func mirror(m *check.M) check.Result {
 	})
 	// Two tests. The tail: an answer in ten that waits for the copy hardly moves the ranks. And all of them, one-sided,
 	// since cheaper is no fault.
-	alpha := check.AlphaOf(2)
+	alpha := stats.AlphaOf(2)
 	slow, slowPlain := slower(with), slower(without)
-	tail := check.FisherTest(slow, len(with), slowPlain, len(without))
+	tail := stats.FisherTest(slow, len(with), slowPlain, len(without))
 	tailOK := slow <= slowPlain || tail >= alpha
 	less := make([]float64, len(with))
 	for i, x := range with {
 		less[i] = x - dearer.Seconds()
 	}
-	u, p := check.MannWhitney(less, without)
+	u, p := stats.MannWhitney(less, without)
 	if p /= 2; u < float64(len(with)*len(without))/2 {
 		p = 1 - p
 	}

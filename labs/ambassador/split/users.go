@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"distlab/lab/check"
+	"distlab/lab/stats"
 )
 
 // names are users that nobody has seen before.
@@ -54,8 +55,8 @@ func ratio(m *check.M) check.Result {
 	d := open(m, splitter)
 	d.well(m)
 	tests := 2 * len(ways())
-	alpha := check.AlphaOf(tests)
-	n := check.BinomialSampleSize(share, 1.5*share, alpha, check.Power)
+	alpha := stats.AlphaOf(tests)
+	n := stats.BinomialSampleSize(share, 1.5*share, alpha, stats.Power)
 	samples, fewest, most, least := 0, n, 0, 1.0
 	var said []string
 	for _, w := range ways() {
@@ -70,7 +71,7 @@ func ratio(m *check.M) check.Result {
 				at[i] = check.Got(d.get(m.Context(), w, headers...)).arm
 			})
 			k := count(at, arm1)
-			p := check.BinomialTest(k, n, share)
+			p := stats.BinomialTest(k, n, share)
 			samples, fewest, most, least = samples+n, min(fewest, k), max(most, k), min(least, p)
 			said = append(said, fmt.Sprintf("%s, %s: %d (p = %.2g)", kind, w.name, k, p))
 		}

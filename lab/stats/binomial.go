@@ -1,4 +1,5 @@
-package check
+// Package stats has the statistical tests that claims and comparisons decide by, each with its source.
+package stats
 
 import (
 	"fmt"
@@ -140,7 +141,7 @@ func BinomialPower(n int, p, actual, alpha float64) float64 {
 // BinomialSampleSize is how many trials it takes for [BinomialTest] at level alpha to tell actual, the chance in the
 // broken variant, from p, the claimed one, with the given power:
 //
-//	n := check.BinomialSampleSize(0.10, 0.20, check.Alpha, check.Power)
+//	n := stats.BinomialSampleSize(0.10, 0.20, stats.Alpha, stats.Power)
 //
 // The power of an exact test is not quite monotonous in n; this n has it, and so have the next few. The search ends
 // at a million trials, which tells chances apart that differ by less than a claim should need; beyond that it panics.
