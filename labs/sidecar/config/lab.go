@@ -31,12 +31,15 @@ var Lab = check.Lab{
 		{Name: "no-signal", Says: "nobody tells the app", Breaks: []string{"propagates"}},
 		{Name: "no-check", Says: "nobody checks a version", Breaks: []string{"bad-config"}},
 		{Name: "signal-everyone", Says: "all processes of the name are signalled", Breaks: []string{"right-process"}},
+		{Name: standIn, Says: "etcd in the API's place", Keeps: []string{"propagates", "one-version", "api-down"}},
 	},
 }
 
 const (
 	pod, api, sidecar, app, helper                 = "pod", "config-api", "config-sidecar", "app", "helper"
 	httpPort, apiPort, adminPort, appAdmin, helped = 8080, 8080, 9090, 9091, 9092
+
+	standIn = "etcd" // in the API's place, and at its port
 
 	within  = 2 * time.Second // until the app has a change
 	catchUp = 4 * time.Second // the same once the API is back: the wait for the next try is added
