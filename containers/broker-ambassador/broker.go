@@ -38,17 +38,22 @@ func (b *Broker) Start(ctx context.Context, sources map[Source][]string) {
 		b.Process.Log.Warn("state file not used", "path", b.StateFile, "error", err)
 	}
 	for _, s := range b.Services {
-		kept := state[s.Name]
-		if kept.Select != s.Select.String() || time.Since(kept.Confirmed) > s.Policy.Keep {
-			kept = Kept{}
-		}
-		s.Start(ctx, kept, "the registry has not answered yet")
+		s.Start(ctx, keptFor(s, state), "the registry has not answered yet")
 	}
 	b.judge()
 	for source, names := range sources {
 		b.work.Go(func() { b.listen(ctx, source, names) })
 	}
 	b.work.Go(func() { b.look(ctx) })
+}
+
+// keptFor is what a service may begin with: of its own environment, and not too old.
+func keptFor(s *Service, state map[string]Kept) Kept {
+	kept := state[s.Name]
+	if kept.Select != s.Select.String() || time.Since(kept.Confirmed) > s.Policy.Keep {
+		return Kept{}
+	}
+	return kept
 }
 
 // Wait returns when all that Start began has ended.

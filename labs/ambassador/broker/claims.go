@@ -24,9 +24,9 @@ func eachItsOwn(m *check.M) check.Result {
 	ways.Way("one app").Note(len(alike) == 1, "the apps differ: %v", alike)
 	ask := func(when string) {
 		for _, e := range pods {
-			seen := map[string]bool{}
+			seen, at := map[string]bool{}, m.Address(e.pod, redisPort)
 			for range n {
-				who, err := met(m, e.pod)
+				who, err := met(m, at)
 				seen[who] = true
 				ways.Way(e.pod+", "+when).Note(err == nil && slices.Contains(e.redis, who), "%s met %q, %v", e.pod, who, err)
 			}
@@ -72,11 +72,11 @@ func joinsLeaves(m *check.M) check.Result {
 		begun := time.Now()
 		_, last := m.Until(patience, is("staging-b up"))
 		took := check.Took(time.Since(begun))
-		held := m.Hold(hold, only(as, redisB))
+		held := m.Hold(hold, only(m, as, redisB))
 		as.Note(took.Within(way.limit) && held.Broke == nil, "gone after %v (%v), and it %v", took, last, held)
 		as = ways.Way(way.name + ", and it is back")
 		m.Heal(gone) // returns when it is registered
-		took, last = m.Until(patience, only(as, redisA))
+		took, last = m.Until(patience, only(m, as, redisA))
 		as.Note(took.Within(soon), "met after %v: %v", took, last)
 		meets(m, as, n, redisA, redisB)
 	}
@@ -126,9 +126,10 @@ func drained(m *check.M) check.Result {
 func open(m *check.M, n int, instance string) (lines []redis.Conn) {
 	var others []redis.Conn
 	defer func() { closeAll(others) }()
+	at := door(m)
 	for len(lines) < n {
 		m.Need(len(others) < 10*n, "of %d connections %d met %s", len(others)+len(lines), len(lines), instance)
-		c := check.Got(dial(m, staging, patience))
+		c := check.Got(dial(m, at, patience))
 		if who, err := name(c); err == nil && who == instance {
 			lines = append(lines, c)
 		} else {
@@ -164,7 +165,7 @@ func registryDown(m *check.M) check.Result {
 		as.Note(noticed != check.Never, "it is not said: %v", last)
 		first := told(m, staging).Services[0].Age
 		begun := time.Now()
-		held := m.Hold(hold, only(as, redisA, redisB))
+		held := m.Hold(hold, only(m, as, redisA, redisB))
 		as.Note(held.Broke == nil, "new connections: %v", held)
 		meets(m, as, n, redisA, redisB)
 		aged := told(m, staging).Services[0].Age - first - time.Since(begun).Seconds()
@@ -188,9 +189,9 @@ func registryLies(m *check.M) check.Result {
 		away = append(away, m.Kill(r))
 	}
 	// Overwritten, they are bound to no lease.
-	put(m, "staging-a", "\x00\xff{")
+	put(m, "staging-a", `{"address":"redis-staging-a:6379"`)
 	put(m, "staging-b", `{"address":"nowhere"}`)
-	held := m.Hold(hold, only(ways.Way("garbled"), redisA, redisB))
+	held := m.Hold(hold, only(m, ways.Way("garbled"), redisA, redisB))
 	s := told(m, staging).Services[0]
 	ways.Way("garbled").Note(held.Broke == nil && s.Ready, "it %v, %s", held, s.Doubt)
 	ways.Way("garbled, and told").Note(s.Stale && len(s.Garbled) == 2, "of %d registrations it is said that they cannot be read: %s", len(s.Garbled), s.Doubt)
@@ -207,11 +208,11 @@ func registryLies(m *check.M) check.Result {
 		}
 		return nil
 	})
-	held = m.Hold(hold, only(ways.Way("empty"), redisA, redisB))
+	held = m.Hold(hold, only(m, ways.Way("empty"), redisA, redisB))
 	s = told(m, staging).Services[0]
 	ways.Way("empty").Note(held.Broke == nil && s.Ready, "it %v, %s", held, s.Doubt)
 	ways.Way("empty, and told").Note(s.Stale && s.Age > hold.Seconds(), "an age of %.1f s: %s", s.Age, s.Doubt)
-	who, err := met(m, production)
+	who, err := met(m, m.Address(production, redisPort))
 	ways.Way("empty, in production").Note(err == nil && who == "redis-production", "met %q, %v", who, err)
 	for _, f := range away {
 		m.Heal(f)
@@ -247,7 +248,7 @@ func deadInstance(m *check.M) check.Result {
 				break
 			}
 		}
-		held := m.Hold(hold, only(as, redisB))
+		held := m.Hold(hold, only(m, as, redisB))
 		as.Note(held.Broke == nil, "it %v", held)
 		m.Need(strings.Contains(keys(m), prefix+"staging-a"), "the registry has dropped it by itself")
 		m.Heal(gone)
@@ -329,7 +330,7 @@ func coldStart(m *check.M) check.Result {
 		}
 		return nil
 	})
-	held := m.Hold(hold, only(&as, redisA, redisB))
+	held := m.Hold(hold, only(m, &as, redisA, redisB))
 	meets(m, &as, n, redisA, redisB)
 	s := told(m, staging).Services[0]
 	honest := s.Stale && s.From == "disk" && s.Age > hold.Seconds()
@@ -365,7 +366,7 @@ func relist(m *check.M) check.Result {
 	_, last := m.Until(patience, is("staging-a up"))
 	took := check.Took(time.Since(begun))
 	var as check.Tally
-	held := m.Hold(hold, only(&as, redisA))
+	held := m.Hold(hold, only(m, &as, redisA))
 	m.Heal(gone)
 	return check.Decide(took.Within(limit) && last == nil && held.Broke == nil && as.Whole(), "gone after %v (%v), and it %v", took, last, held).
 		Want("within %v, and so for %v", limit, hold).Of(as.All()).Because("%s", as.Odd())
