@@ -20,6 +20,7 @@ const module = "distlab/"
 // image, and megabytes in it.
 var protocols = map[string][]string{
 	"balancer":          {metrics, "github.com/fsnotify/fsnotify"},
+	"broker-ambassador": {metrics, "golang.org/x/net"}, // DNS messages; etcd by its JSON gateway
 	"burner":            {metrics},
 	"content-generator": {metrics},
 	"health-adapter":    {metrics, "github.com/go-sql-driver/mysql"},

@@ -46,17 +46,18 @@ var daemonless = map[string]string{
 // required settings, on this host. Addresses need not be given: each becomes
 // a free port on loopback. {bins} is a folder that it may write to.
 var needed = map[string]map[string]string{
-	"config-api":       {"WRITE_TOKEN": "token"},
-	"config-sidecar":   {"SOURCE": "http://127.0.0.1:9/", "DEST_DIR": filepath.Join(os.TempDir(), "distlab-config")},
-	"git-sync":         {"REPO": "http://127.0.0.1:9/site.git"}, // and ROOT: see TestMain
-	"log-shipper":      {"PATHS": "/nowhere/*.log", "STORE_URL": "http://127.0.0.1:9/"},
-	"log-store":        {"DATA_DIR": "{bins}"},
-	"log-writer":       {"LOG_PATH": "{bins}/app.log"},
-	"restarter":        {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
-	"shard-ambassador": {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
-	"balancer":         {"REPLICAS": "127.0.0.1:9"},
-	"splitter":         {"ARMS": "production=http://127.0.0.1:9"},
-	"tls-sidecar":      {"PROXY_PORT": "9", "SELF_SIGNED": "true"},
+	"config-api":        {"WRITE_TOKEN": "token"},
+	"config-sidecar":    {"SOURCE": "http://127.0.0.1:9/", "DEST_DIR": filepath.Join(os.TempDir(), "distlab-config")},
+	"git-sync":          {"REPO": "http://127.0.0.1:9/site.git"}, // and ROOT: see TestMain
+	"log-shipper":       {"PATHS": "/nowhere/*.log", "STORE_URL": "http://127.0.0.1:9/"},
+	"log-store":         {"DATA_DIR": "{bins}"},
+	"log-writer":        {"LOG_PATH": "{bins}/app.log"},
+	"restarter":         {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
+	"shard-ambassador":  {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
+	"balancer":          {"REPLICAS": "127.0.0.1:9"},
+	"broker-ambassador": {"SERVICES": "app=127.0.0.1:0", "SELECT": "env=test", "ETCD_ENDPOINTS": "http://127.0.0.1:9"},
+	"splitter":          {"ARMS": "production=http://127.0.0.1:9"},
+	"tls-sidecar":       {"PROXY_PORT": "9", "SELF_SIGNED": "true"},
 }
 
 // borrowed are metrics that keep the name of a well-known program's, for the sake of those who have dashboards for it.

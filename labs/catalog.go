@@ -6,6 +6,7 @@ import (
 	"distlab/labs/adapter/health"
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/balance"
+	"distlab/labs/ambassador/broker"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
 	"distlab/labs/sidecar/config"
@@ -25,6 +26,7 @@ var Catalog = []check.Lab{
 	content.Lab,
 	logs.Lab,
 	shard.Lab,
+	broker.Lab,
 	split.Lab,
 	balance.Lab,
 	slowlog.Lab,
