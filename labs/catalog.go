@@ -4,6 +4,7 @@ package labs
 import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
+	"distlab/labs/adapter/metrics"
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/balance"
 	"distlab/labs/ambassador/shard"
@@ -27,6 +28,7 @@ var Catalog = []check.Lab{
 	shard.Lab,
 	split.Lab,
 	balance.Lab,
+	metrics.Lab,
 	slowlog.Lab,
 	health.Lab,
 }
