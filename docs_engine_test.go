@@ -179,6 +179,7 @@ func TestLabReadme(t *testing.T) {
 			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
+			{"adapter/metrics", []string{"redis_up 0", "3 of 3 claims passed", "variant dies-with-app"}},
 		},
 		"second": {
 			{"sidecar/tls", []string{`"connected":true`, "6.6.6.6, ", "3 of 3 claims passed"}},

@@ -39,11 +39,12 @@ var protocols = map[string][]string{
 		"golang.org/x/crypto", // SSH, and authorities for an image that has none
 		"golang.org/x/sys",
 	},
-	"config-api":     {metrics, "golang.org/x/net"},
-	"config-sidecar": {metrics, "github.com/fsnotify/fsnotify"}, // etcd by its JSON gateway: its client is larger than the image may be
-	"log-shipper":    {metrics, "golang.org/x/sys"},             // a send queue's length; JSON, OTLP's too, and syslog it writes itself
-	"log-store":      {metrics, "golang.org/x/net"},
-	"log-writer":     {metrics},
+	"config-api":      {metrics, "golang.org/x/net"},
+	"config-sidecar":  {metrics, "github.com/fsnotify/fsnotify"}, // etcd by its JSON gateway: its client is larger than the image may be
+	"log-shipper":     {metrics, "golang.org/x/sys"},             // a send queue's length; JSON, OTLP's too, and syslog it writes itself
+	"log-store":       {metrics, "golang.org/x/net"},
+	"log-writer":      {metrics},
+	"metrics-adapter": {metrics, "github.com/prometheus/client_model", "github.com/prometheus/common"}, // what OpenMetrics is made of
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself

@@ -4,6 +4,7 @@ package labs
 import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
+	"distlab/labs/adapter/metrics"
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/balance"
 	"distlab/labs/ambassador/broker"
@@ -29,6 +30,7 @@ var Catalog = []check.Lab{
 	broker.Lab,
 	split.Lab,
 	balance.Lab,
+	metrics.Lab,
 	slowlog.Lab,
 	health.Lab,
 }
