@@ -44,7 +44,7 @@ var protocols = map[string][]string{
 	"log-shipper":     {metrics, "golang.org/x/sys"},             // a send queue's length; JSON, OTLP's too, and syslog it writes itself
 	"log-store":       {metrics, "golang.org/x/net"},
 	"log-writer":      {metrics},
-	"metrics-adapter": {metrics, "github.com/prometheus/client_model", "github.com/prometheus/common"}, // what OpenMetrics is made of
+	"metrics-adapter": {metrics},
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself

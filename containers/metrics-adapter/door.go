@@ -11,8 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 )
 
 // Door serves the metrics.
@@ -66,30 +64,10 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request, t *Target) {
 	page := t.Scrape(ctx)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(page)
-	var gatherer prometheus.Gatherer = reg
-	if f := expfmt.NegotiateIncludingOpenMetrics(r.Header); f.FormatType() == expfmt.TypeOpenMetrics {
-		gatherer = prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return openMetrics(reg) })
-	}
-	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+	// In OpenMetrics a counter ends in _total. The library gives those of the usual exporters that do not as unknown, name kept.
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true,
 	}).ServeHTTP(w, r)
-}
-
-// openMetrics is a page for OpenMetrics. There a counter's samples end in _total, and the library would rename those of the
-// usual exporters that do not: a dashboard would be empty as soon as the scraper prefers this form. As metrics of unknown
-// type they keep their names.
-func openMetrics(g prometheus.Gatherer) ([]*dto.MetricFamily, error) {
-	families, err := g.Gather()
-	for _, f := range families {
-		if f.GetType() != dto.MetricType_COUNTER || strings.HasSuffix(f.GetName(), "_total") {
-			continue
-		}
-		f.Type = dto.MetricType_UNTYPED.Enum()
-		for _, m := range f.Metric {
-			m.Untyped, m.Counter = &dto.Untyped{Value: m.GetCounter().Value}, nil
-		}
-	}
-	return families, err
 }
 
 // limit is how long a scrape may wait: the time that Prometheus says it will, less the offset, and never more than

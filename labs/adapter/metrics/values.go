@@ -27,7 +27,7 @@ var counters = map[string]string{
 // agrees looks at every counter before a scrape, in it and after it, while both servers are under load: the scraped value is
 // between the two. After the load, what only the load changes is the same to the last.
 func agrees(m *check.M) check.Result {
-	const rounds = 8
+	const rounds = 5
 	well(m)
 	var ways check.Ways
 	first := info(m)
@@ -35,7 +35,7 @@ func agrees(m *check.M) check.Result {
 	done := make(chan struct{})
 	m.Together(func(m *check.M) {
 		defer close(done)
-		m.Exec(redis, "redis-benchmark", "-q", "-n", "40000", "-c", "8", "-r", "500", "-t", "set,get")
+		m.Exec(redis, "redis-benchmark", "-q", "-n", "20000", "-c", "8", "-r", "500", "-t", "set,get")
 	}, func(m *check.M) {
 		for {
 			select {
@@ -63,7 +63,7 @@ func agrees(m *check.M) check.Result {
 		}
 	})
 	last := info(m)
-	moved := calls(last, "set")-calls(first, "set") >= 40000 && status(m)["nginx_http_requests_total"] > page["nginx_http_requests_total"]+3*rounds
+	moved := calls(last, "set")-calls(first, "set") >= 20000 && status(m)["nginx_http_requests_total"] > page["nginx_http_requests_total"]+3*rounds
 	m.Need(moved, "the load has not moved the counters")
 	f, _ := scrape(m, redisPod, "/metrics", 0)
 	for _, cmd := range []string{"set", "get"} {
@@ -120,6 +120,7 @@ func waiting(m *check.M, ways *check.Ways) {
 func cheap(m *check.M) check.Result {
 	const scrapes = 50
 	well(m)
+	looked := time.Now()
 	before := calls(info(m), "info")
 	frozen := m.Pause(redis)
 	begun := time.Now()
@@ -145,10 +146,11 @@ func cheap(m *check.M) check.Result {
 		m.Need(n > 0, "Redis was frozen for %.1f s, longer than a collection may take", time.Since(begun).Seconds())
 		numbers[n] = true
 	}
-	// Prometheus asks once a second meanwhile, and so does this measurement, twice.
-	took := time.Since(begun)
 	asked := calls(info(m), "info") - before
-	limit := 4 + took.Seconds()
-	return check.Decide(len(numbers) <= 2 && asked <= limit, "%d scrapes had %d collections; Redis was asked for INFO %v times in %.1f s", scrapes, len(numbers), asked, took.Seconds()).
-		Want("at most 2, and %.0f with those of others", limit).Of(scrapes)
+	// Prometheus asks once a second meanwhile, and this measurement has asked, too.
+	took := time.Since(looked)
+	m.Need(took < scrapes/4*time.Second, "it took %.1f s: what Prometheus asks hides what the scrapes do", took.Seconds())
+	limit := 4 + 2*took.Seconds()
+	return check.Decide(len(numbers) <= 2 && asked <= limit, "%d scrapes had %d collections; Redis was asked for INFO %v times in %.1f s, by all", scrapes, len(numbers), asked, took.Seconds()).
+		Want("at most 2, and %.0f by all", limit).Of(scrapes)
 }
