@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"distlab/containers/internal/whole"
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // Checkpoint is the file that keeps how far everything was acknowledged. An empty Path keeps nothing.

@@ -16,7 +16,7 @@ import (
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 type config struct {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // Shipper carries lines from files to a store. One goroutine reads, keeps the batches and writes the checkpoint; another
