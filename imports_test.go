@@ -40,6 +40,7 @@ var protocols = map[string][]string{
 	},
 	"config-api":     {metrics, "golang.org/x/net"},
 	"config-sidecar": {metrics, "github.com/fsnotify/fsnotify"}, // etcd by its JSON gateway: its client is larger than the image may be
+	"log-adapter":    {metrics},                                 // formats and lines it reads itself: a hostile line has a bound
 	"log-shipper":    {metrics, "golang.org/x/sys"},             // a send queue's length; JSON, OTLP's too, and syslog it writes itself
 	"log-store":      {metrics, "golang.org/x/net"},
 	"log-writer":     {metrics},

@@ -14,7 +14,7 @@ import (
 type Shipper struct {
 	Follower   *follow.Follower
 	Sender     *Sender
-	Checkpoint Checkpoint
+	Checkpoint follow.Checkpoint
 
 	Poll      time.Duration // between looks at the files
 	BatchWait time.Duration // a batch leaves at the latest so long after its first line
