@@ -4,6 +4,7 @@ package labs
 import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
+	adapterlogs "distlab/labs/adapter/logs"
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/balance"
 	"distlab/labs/ambassador/shard"
@@ -29,4 +30,5 @@ var Catalog = []check.Lab{
 	balance.Lab,
 	slowlog.Lab,
 	health.Lab,
+	adapterlogs.Lab,
 }
