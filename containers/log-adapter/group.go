@@ -145,6 +145,9 @@ func (s *Stream) begin(line string, now time.Time, batch int, truncated bool) {
 // append adds a line to the event that is held. What is over the limits ends it, and begins another that says so.
 func (s *Stream) append(line string, now time.Time, truncated bool) {
 	if len(s.lines) >= s.Limits.Lines || s.size+len(line) > s.Limits.Bytes {
+		if classify(line) == emptyLine {
+			return // it says nothing
+		}
 		s.cut = true
 		batch := s.batch
 		s.Flush()
