@@ -43,7 +43,7 @@ func times(m *check.M) check.Result {
 	for i, days := range []int{-2, 2, -170, 170} {
 		at := time.Date(begun.Year(), begun.Month(), begun.Day()+days, 12, 30, 15, 0, berlin)
 		near = append(near, at)
-		send(m, at.Format("<34>Jan _2 15:04:05")+" host app: "+mark(len(stamps)+i)+"\n")
+		send(m, "<34>"+at.Format("Jan _2 15:04:05")+" host app: "+mark(len(stamps)+i)+"\n")
 	}
 	none := mark(len(stamps) + len(near))
 	send(m, "level=info msg="+none+"\n")
