@@ -176,6 +176,7 @@ func TestLabReadme(t *testing.T) {
 		"first": {
 			{"adapter/health", []string{"maintenance\n", `"restarts": 1`, "3 of 3 claims passed", "not restarted in"}},
 			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "stopped: 0 of 8"}},
+			{"adapter/logs", []string{`"log.unparsed":"not logfmt"`, `"2026-07-01T10:00:00.5Z"`, "2 of 2 claims passed", "variant line-by-line"}},
 			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},

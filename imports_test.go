@@ -45,6 +45,7 @@ var protocols = map[string][]string{
 	"log-store":       {metrics, "golang.org/x/net"},
 	"log-writer":      {metrics},
 	"metrics-adapter": {metrics},
+	"log-adapter":     {metrics}, // formats and lines it reads itself: a hostile line has a bound
 }
 
 const metrics = "github.com/prometheus/client_golang" // every container measures itself

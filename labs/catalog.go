@@ -4,6 +4,7 @@ package labs
 import (
 	"distlab/lab/check"
 	"distlab/labs/adapter/health"
+	adapterlogs "distlab/labs/adapter/logs"
 	"distlab/labs/adapter/metrics"
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/balance"
@@ -32,5 +33,6 @@ var Catalog = []check.Lab{
 	balance.Lab,
 	metrics.Lab,
 	slowlog.Lab,
+	adapterlogs.Lab,
 	health.Lab,
 }

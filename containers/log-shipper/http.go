@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // HTTP sends batches as requests: as JSON lines, or as OTLP. Each has a key (draft-ietf-httpapi-idempotency-key-header), which

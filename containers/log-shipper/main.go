@@ -16,7 +16,7 @@ import (
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 type config struct {
@@ -106,7 +106,7 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		Sender: &Sender{
 			Output: out, Timeout: cfg.SendTimeout, RetryMin: cfg.RetryMin, RetryMax: max(cfg.RetryMin, cfg.RetryMax), Log: p.Log, Metrics: m,
 		},
-		Checkpoint: Checkpoint{cfg.CheckpointPath}, Poll: cfg.Poll, BatchWait: cfg.BatchWait, Buffer: int64(cfg.Buffer),
+		Checkpoint: follow.Checkpoint{Path: cfg.CheckpointPath}, Poll: cfg.Poll, BatchWait: cfg.BatchWait, Buffer: int64(cfg.Buffer),
 		Save: cfg.CheckpointWait, Log: p.Log, Metrics: m, Ready: p.Ready,
 	}
 	p.Status(func() any { return s.Status() })

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // appendOTLP adds records as one ExportLogsServiceRequest in OTLP's JSON encoding: a resource with the lines of one file

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // Output takes lines to where they are kept. Send returns nil once they are there: the lines are never sent again then.

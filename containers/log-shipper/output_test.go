@@ -19,7 +19,7 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // odd are texts that an encoding may get wrong.

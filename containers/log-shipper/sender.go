@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // Sender brings batches to the output, one after the other: the next leaves when the one before is acknowledged, so that

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // Shipper carries lines from files to a store. One goroutine reads, keeps the batches and writes the checkpoint; another
@@ -14,7 +14,7 @@ import (
 type Shipper struct {
 	Follower   *follow.Follower
 	Sender     *Sender
-	Checkpoint Checkpoint
+	Checkpoint follow.Checkpoint
 
 	Poll      time.Duration // between looks at the files
 	BatchWait time.Duration // a batch leaves at the latest so long after its first line

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"distlab/containers/log-shipper/follow"
+	"distlab/containers/internal/follow"
 )
 
 // Syslog sends lines as RFC 5424 messages over TCP, each with its length before it (RFC 6587, 3.4.1), so that a line may have

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,8 +21,9 @@ import (
 )
 
 type config struct {
-	ListenAddr env.Addr  `env:"LISTEN_ADDR" default:"127.0.0.1:8080" help:"address that takes orders, GET / and POST /lines, /control, /rate, /begin, /end, /rotate"`
+	ListenAddr env.Addr  `env:"LISTEN_ADDR" default:"127.0.0.1:8080" help:"address that takes orders, GET / and POST /lines, /text, /control, /rate, /begin, /end, /rotate"`
 	Path       string    `env:"LOG_PATH" help:"the log file; rotated ones have .1, .2 and so on"`
+	Format     string    `env:"FORMAT" default:"numbered" oneof:"numbered|java|access|logfmt" help:"what its lines look like; each has its number, and every fifth of java a trace"`
 	Rate       int       `env:"RATE" default:"10" min:"0" max:"100000" help:"lines a second that it writes by itself"`
 	LineSize   env.Bytes `env:"LINE_SIZE" default:"120B" min:"80B" max:"1MiB" help:"size of a line"`
 	Rotate     string    `env:"ROTATE" default:"rename" oneof:"rename|copytruncate|none" help:"what is done with a file that has become large"`
@@ -50,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	w := &Writer{
-		Path: cfg.Path, Size: int(cfg.LineSize), Rotate: cfg.Rotate, RotateAt: int64(cfg.RotateAt), Keep: cfg.Keep,
+		Path: cfg.Path, Format: cfg.Format, Size: int(cfg.LineSize), Rotate: cfg.Rotate, RotateAt: int64(cfg.RotateAt), Keep: cfg.Keep,
 		Metrics: newMetrics(p.Metrics),
 	}
 	if err := w.Open(); err != nil {
@@ -92,8 +94,11 @@ func pace(ctx context.Context, w *Writer, rate *atomic.Int64) {
 	}
 }
 
-// maxLines bounds one order.
-const maxLines = 1_000_000
+// Bounds of one order.
+const (
+	maxLines = 1_000_000
+	maxText  = 32 << 20
+)
 
 func orders(w *Writer, rate *atomic.Int64) http.Handler {
 	mux := http.NewServeMux()
@@ -134,6 +139,14 @@ func orders(w *Writer, rate *atomic.Int64) http.Handler {
 		first, last, err := w.Write(n, size)
 		return map[string]any{"first": first, "last": last, "seconds": time.Since(begun).Seconds()}, err
 	}))
+	mux.HandleFunc("POST /text", func(rw http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxText))
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		}
+		answer(rw, w.Text(string(text)), map[string]int{"bytes": len(text)})
+	})
 	mux.HandleFunc("POST /control", lines(func(n, size int) (any, error) {
 		took, err := w.Control(n, size)
 		return map[string]any{"seconds": took.Seconds()}, err

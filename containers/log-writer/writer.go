@@ -16,6 +16,7 @@ import (
 // when it has become large.
 type Writer struct {
 	Path     string
+	Format   string // numbered, java, access or logfmt
 	Size     int    // bytes of a line, its end included
 	Rotate   string // rename, copytruncate or none
 	RotateAt int64  // bytes of the file
@@ -79,12 +80,45 @@ func lastNumber(path string) (n int64, err error) {
 	return n, nil
 }
 
-// line is the next line: when, its number, and filling, the end of which says that it is whole.
+// line is the next line: when, its number, and filling, the end of which says that it is whole. An event of format java has a
+// trace now and then: lines that belong to the one with the number.
 func (w *Writer) line(now time.Time, size int) string {
 	w.last++
-	head := fmt.Sprintf("%s seq=%d ", now.UTC().Format("2006-01-02T15:04:05.000000Z"), w.last)
-	tail := fmt.Sprintf(" end=%d\n", w.last)
+	at := now.UTC().Format("2006-01-02T15:04:05.000000Z")
+	head, tail := fmt.Sprintf("%s seq=%d ", at, w.last), fmt.Sprintf(" end=%d\n", w.last)
+	switch w.Format {
+	case "java":
+		head = fmt.Sprintf("%s  INFO [worker-%d] shop.Orders - answered seq=%d ", at, w.last%4, w.last)
+		if w.last%traceEvery == 0 {
+			head = strings.Replace(head, " INFO", "ERROR", 1)
+			tail += fmt.Sprintf(javaTrace, w.last)
+		}
+	case "access":
+		head = fmt.Sprintf(`10.0.0.%d - - [%s] "GET /orders/%d HTTP/1.1" 200 %d "-" "shop/1 seq=%d `,
+			1+w.last%250, now.Format("02/Jan/2006:15:04:05 -0700"), 1+w.last%240, 200+w.last%1000, w.last)
+		tail = fmt.Sprintf(" end=%d\"\n", w.last)
+	case "logfmt":
+		head = fmt.Sprintf(`time=%s level=info msg="an order was answered" seq=%d fill=`, at, w.last)
+	}
 	return head + strings.Repeat("x", max(1, size-len(head)-len(tail))) + tail
+}
+
+// traceEvery is how many events have one trace among them, and javaTrace is that.
+const (
+	traceEvery = 5
+	javaTrace  = `java.lang.IllegalStateException: order %d is late
+	at shop.Orders.answer(Orders.java:41)
+	at java.base/java.lang.Thread.run(Thread.java:840)
+Caused by: java.net.ConnectException: Connection refused
+	... 2 more
+`
+)
+
+// Text appends a text as it is: what an app has to say that is no numbered line.
+func (w *Writer) Text(text string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.put(text)
 }
 
 // Write appends n lines of that size, 0 for the usual one, and is what numbers they have. A line that cannot be written is counted and its number is not

@@ -123,6 +123,31 @@ func TestHalf(t *testing.T) {
 	}
 }
 
+// Each format has the number at both ends, and the file ends with what was written as it is.
+func TestFormats(t *testing.T) {
+	for format, want := range map[string]struct {
+		begin string
+		lines int
+	}{"numbered": {"20", 6}, "java": {"20", 11}, "access": {"10.0.0.2 - - [", 6}, "logfmt": {"time=20", 6}} {
+		w := open(t, t.TempDir(), func(w *Writer) { w.Format, w.Size = format, 200 })
+		if _, _, err := w.Write(5, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Text("\tas it is\x00\n"); err != nil {
+			t.Fatal(err)
+		}
+		text := read(t, w, "app.log")
+		if !strings.HasPrefix(text, want.begin) || !strings.Contains(text, " seq=5 ") || !strings.Contains(text, " end=5") ||
+			!strings.HasSuffix(text, "\tas it is\x00\n") || strings.Count(text, "\n") != want.lines {
+			t.Errorf("%s: %q", format, text)
+		}
+		w.Close()
+		if n, err := lastNumber(w.Path); n != 5 || err != nil {
+			t.Errorf("%s: the last number is %d, %v", format, n, err)
+		}
+	}
+}
+
 // A full disk stops nothing, and is counted; numbers are not given again.
 func TestFull(t *testing.T) {
 	w := open(t, t.TempDir(), nil)
@@ -144,7 +169,7 @@ func TestOrders(t *testing.T) {
 	srv := httptest.NewServer(orders(w, &rate))
 	defer srv.Close()
 	for path, want := range map[string]int{
-		"/lines?n=3": 200, "/lines?n=3&size=200": 200, "/lines?n=x": 400, "/lines?n=-1": 400, "/lines?n=1000001": 400, "/rotate": 400,
+		"/lines?n=3": 200, "/text": 200, "/lines?n=3&size=200": 200, "/lines?n=x": 400, "/lines?n=-1": 400, "/lines?n=1000001": 400, "/rotate": 400,
 		"/rotate?by=rename&late=2": 200, "/rotate?by=copytruncate": 200, "/rate?n=100": 200, "/control?n=2": 200, "/end": 200, "/nothing": 404,
 	} {
 		res, err := http.Post(srv.URL+path, "", nil)

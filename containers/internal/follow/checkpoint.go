@@ -1,4 +1,4 @@
-package main
+package follow
 
 import (
 	"encoding/json"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"distlab/containers/internal/whole"
-	"distlab/containers/log-shipper/follow"
 )
 
 // Checkpoint is the file that keeps how far everything was acknowledged. An empty Path keeps nothing.
@@ -24,13 +23,13 @@ const checkpointVersion = 1
 const maxCheckpoint = 64 << 20
 
 type saved struct {
-	Version int            `json:"version"`
-	Looked  time.Time      `json:"looked"` // when the names were looked at last before it
-	Files   []follow.Entry `json:"files"`
+	Version int       `json:"version"`
+	Looked  time.Time `json:"looked"` // when the names were looked at last before it
+	Files   []Entry   `json:"files"`
 }
 
 // Load reads the file. There being none is no error: it is the first start.
-func (c Checkpoint) Load() (files []follow.Entry, looked time.Time, found bool, err error) {
+func (c Checkpoint) Load() (files []Entry, looked time.Time, found bool, err error) {
 	if c.Path == "" {
 		return nil, time.Time{}, false, nil
 	}
@@ -67,7 +66,7 @@ func (c Checkpoint) Load() (files []follow.Entry, looked time.Time, found bool, 
 }
 
 // Save replaces the file whole, and has it on the disk when it returns.
-func (c Checkpoint) Save(files []follow.Entry, looked time.Time) error {
+func (c Checkpoint) Save(files []Entry, looked time.Time) error {
 	if c.Path == "" {
 		return nil
 	}
