@@ -194,6 +194,7 @@ func TestLabReadme(t *testing.T) {
 			{"sidecar/config", []string{"3 of 3 claims passed", "variant no-check"}},
 			{"sidecar/content", []string{"1 of 1 claims passed", "variant no-limits"}},
 			{"ambassador/balance", []string{"2 of 2 claims passed", "variant at-once"}},
+			{"ambassador/broker", []string{"redis-development", "broker_ambassador_registry_stale", "2 of 2 claims passed", "variant memory-only"}},
 		},
 	}
 	for _, l := range labs.Catalog {

@@ -145,6 +145,8 @@ func TestDoor(t *testing.T) {
 	if who, err := ask(byName["b"]); who != "b" || err != nil {
 		t.Errorf("%q, %v", who, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.counts.cut != 1 || s.counts.refused != 1 {
 		t.Errorf("%+v", s.counts)
 	}

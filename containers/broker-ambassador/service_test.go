@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,9 +161,10 @@ func TestPolicies(t *testing.T) {
 func TestChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fakes{"a:1": accept}
-		alive := true
+		var alive atomic.Bool
+		alive.Store(true)
 		f["b:1"] = func() (net.Conn, error) {
-			if !alive {
+			if !alive.Load() {
 				return nil, errors.New("refused")
 			}
 			return accept()
@@ -170,7 +172,7 @@ func TestChecks(t *testing.T) {
 		s := newService(t, f, nil)
 		s.Hear(says("a", "b", "c"), nil)
 		want(t, s, "one that never answered", "a up, b up, c failing")
-		alive = false
+		alive.Store(false)
 		time.Sleep(1100 * time.Millisecond)
 		want(t, s, "one failure", "a up, b up, c failing")
 		time.Sleep(1200 * time.Millisecond)
@@ -182,7 +184,7 @@ func TestChecks(t *testing.T) {
 			}
 			s.release(b, nil)
 		}
-		alive = true
+		alive.Store(true)
 		time.Sleep(1200 * time.Millisecond)
 		want(t, s, "back", "a up, b up, c failing")
 		s.failed(s.backends[0], errors.New("reset"))
