@@ -178,6 +178,7 @@ func TestLabReadme(t *testing.T) {
 			{"adapter/slowlog", []string{`"argv":["debug","sleep","0.05"]`, `"event":"lost","lost":`, "3 of 3 claims passed", "stopped: 0 of 8"}},
 			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
+			{"adapter/format", []string{`"price":"-12.34"`, `"reason":"quote"`, "2 of 2 claims passed", "variant fail-whole"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
 		},
 		"second": {

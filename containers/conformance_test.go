@@ -48,6 +48,7 @@ var daemonless = map[string]string{
 var needed = map[string]map[string]string{
 	"config-api":       {"WRITE_TOKEN": "token"},
 	"config-sidecar":   {"SOURCE": "http://127.0.0.1:9/", "DEST_DIR": filepath.Join(os.TempDir(), "distlab-config")},
+	"format-adapter":   {}, // SOURCES_PATH: see TestMain
 	"git-sync":         {"REPO": "http://127.0.0.1:9/site.git"}, // and ROOT: see TestMain
 	"log-shipper":      {"PATHS": "/nowhere/*.log", "STORE_URL": "http://127.0.0.1:9/"},
 	"log-store":        {"DATA_DIR": "{bins}"},
@@ -83,6 +84,7 @@ func TestMain(m *testing.M) {
 	}
 	bins = dir
 	needed["git-sync"]["ROOT"] = filepath.Join(dir, "git-sync.root")
+	needed["format-adapter"]["SOURCES_PATH"], _ = filepath.Abs("format-adapter/testdata/parts.yaml")
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

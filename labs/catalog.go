@@ -3,6 +3,7 @@ package labs
 
 import (
 	"distlab/lab/check"
+	"distlab/labs/adapter/format"
 	"distlab/labs/adapter/health"
 	"distlab/labs/adapter/slowlog"
 	"distlab/labs/ambassador/balance"
@@ -29,4 +30,5 @@ var Catalog = []check.Lab{
 	balance.Lab,
 	slowlog.Lab,
 	health.Lab,
+	format.Lab,
 }

@@ -18,6 +18,7 @@ type csvReader struct {
 	sep     []byte
 	quote   byte
 	width   int   // fields in a record
+	odd     string // the beginning of the last record that was none
 	columns []int // of the source's fields, in the schema's order; -1: none
 }
 
@@ -74,6 +75,7 @@ func (c *csvReader) Next() (row, error) {
 	fields, line, off, err := c.record()
 	r := row{line: line, offset: off}
 	if err != nil {
+		r.text = c.odd
 		return r, err
 	}
 	if t := c.src.Trailer; t != nil && fields[0] == t.Starts {
@@ -112,6 +114,10 @@ func (c *csvReader) record() (fields []string, line int, off int64, err error) {
 		}
 		var n int
 		fields, n, err = c.cut(b, c.w.ended())
+		if err != nil {
+			first, _, _ := bytes.Cut(b[:min(len(b), 256)], []byte{'\n'})
+			c.odd = strings.TrimRight(string(first), "\r")
+		}
 		switch {
 		case errors.Is(err, errMore) && c.w.more():
 			continue

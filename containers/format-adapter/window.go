@@ -53,7 +53,7 @@ func (w *window) more() bool {
 	}
 	n, err := w.r.Read(w.buf[len(w.buf) : len(w.buf)+chunk])
 	w.buf, w.err = w.buf[:len(w.buf)+n], err
-	return n > 0 || err == nil
+	return true // also an end that has just been seen changes what can be told
 }
 
 // take goes n bytes on.

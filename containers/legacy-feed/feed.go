@@ -108,7 +108,7 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := &sheet{format: format, label: name, enc: enc.NewEncoder(), w: out}
 	s.flush = func() { out.Flush(); http.NewResponseController(w).Flush() }
 	f.write(r, s, mode, change)
-	out.Flush()
+	s.flush()
 	f.Metrics.bytes.Add(float64(raw.n))
 	if mode == "cut" {
 		panic(http.ErrAbortHandler)
