@@ -17,9 +17,9 @@ type csvReader struct {
 	src     *Source
 	sep     []byte
 	quote   byte
-	width   int   // fields in a record
+	width   int    // fields in a record
 	odd     string // the beginning of the last record that was none
-	columns []int // of the source's fields, in the schema's order; -1: none
+	columns []int  // of the source's fields, in the schema's order; -1: none
 }
 
 func newCSV(src *Source, r io.Reader, most int) (*csvReader, error) {

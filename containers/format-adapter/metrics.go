@@ -15,7 +15,7 @@ type metrics struct {
 
 	mu      sync.Mutex
 	order   []string
-	known map[string]lastPass
+	known   map[string]lastPass
 	failure string // of the last reload
 }
 

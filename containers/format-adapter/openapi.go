@@ -51,7 +51,9 @@ func (a *API) openAPI() []byte {
 			"200": object{"description": says, "content": content}, "304": object{"description": "not changed"}, "default": problem,
 		}}}
 	}
-	array := func(of string) object { return object{"type": "array", "items": object{"$ref": "#/components/schemas/" + of}} }
+	array := func(of string) object {
+		return object{"type": "array", "items": object{"$ref": "#/components/schemas/" + of}}
+	}
 	text, boolean, number := object{"type": "string"}, object{"type": "boolean"}, object{"type": "integer"}
 	states := []string{stateOK, stateMore, stateUnread, stateDown, stateIncomplete, stateRefused}
 	doc := object{

@@ -35,11 +35,11 @@ var Lab = check.Lab{
 		},
 		{
 			ID: "bad-record", Says: "every bad record is told with where and why, and every good one beside it is there",
-			Measure: check.By(badRecord),
+			Timeout: 4 * time.Minute, Measure: check.By(badRecord),
 		},
 		{
 			ID: "source-down", Says: "with a source away, failing or hanging the others' records come, and the answer says that it is a part, and why",
-			Timeout: 90 * time.Second, Measure: check.By(sourceDown),
+			Timeout: 4 * time.Minute, Measure: check.By(sourceDown),
 		},
 		{
 			ID: "encodings", Says: "UTF-8, Latin-1 and UTF-16, marked and not, give the same records; a wrong label gives bad records, not wrong ones",
@@ -47,11 +47,11 @@ var Lab = check.Lab{
 		},
 		{
 			ID: "half-file", Says: "half of a file is never given for the whole, whether it was cut or ended in good order",
-			Measure: check.By(halfFile),
+			Timeout: 4 * time.Minute, Measure: check.By(halfFile),
 		},
 		{
 			ID: "streams", Says: "the first records are there before the source has sent the rest",
-			Measure: check.By(streams),
+			Timeout: 4 * time.Minute, Measure: check.By(streams),
 		},
 		{
 			ID: "hostile", Says: "entity bombs, a million elements deep, endless lines and a CSV of 1 GB: memory is bounded, others are answered",
@@ -59,7 +59,7 @@ var Lab = check.Lab{
 		},
 		{
 			ID: "new-format", Says: "a file with a fourth source, in a fourth format, is enough; a bad file changes nothing",
-			Measure: check.By(newFormat),
+			Timeout: 4 * time.Minute, Measure: check.By(newFormat),
 		},
 	},
 	Variants: []check.Variant{

@@ -68,7 +68,7 @@ func badRecord(m *check.M) check.Result {
 		fell := fault(m, f, "bad")
 		after, last := all(m, f, 1000)
 		told := ask(m, "/problems?source="+f)
-		metric := m.Metric(adapter, adminPort, "format_adapter_source_bad_records", "source", f)
+		metric := m.Metric(adapter, adminPort, "format_adapter_source_bad_records", fmt.Sprintf("source=%q", f))
 		m.Heal(fell)
 		ways.Way(f+": good ones").Note(slices.Equal(before, after), "%d records, were %d", len(after), len(before))
 		ways.Way(f+": counted").Note(last.of(f).Rejected == badOnes && told.Total == badOnes && metric == badOnes,
@@ -121,8 +121,8 @@ func newFormat(m *check.M) check.Result {
 	m.Need(ask(m, "/records?source=shop").code == http.StatusBadRequest, "the fourth source is there already")
 	f := m.Write(adapter, map[string][]byte{"/more/shop.yaml": []byte(shop)})
 	reloads := func(m *check.M) string {
-		ok := m.Metric(adapter, adminPort, "format_adapter_reloads_total", "result", "ok")
-		refused := m.Metric(adapter, adminPort, "format_adapter_reloads_total", "result", "refused")
+		ok := m.Counter(adapter, adminPort, "format_adapter_reloads_total", `result="ok"`)
+		refused := m.Counter(adapter, adminPort, "format_adapter_reloads_total", `result="refused"`)
 		return fmt.Sprintf("%v reloads, %v refused", ok, refused)
 	}
 	m.Signal(adapter, "SIGHUP", reloads)
