@@ -23,6 +23,8 @@ var protocols = map[string][]string{
 	"broker-ambassador": {metrics, "golang.org/x/net"}, // DNS messages; etcd by its JSON gateway
 	"burner":            {metrics},
 	"content-generator": {metrics},
+	"format-adapter":    {metrics, "go.yaml.in/yaml/v4", "golang.org/x/net", "golang.org/x/text"}, // sources are YAML; encodings
+	"legacy-feed":       {metrics, "golang.org/x/text"},
 	"health-adapter":    {metrics, "github.com/go-sql-driver/mysql"},
 	"internal":          {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":        {metrics, "github.com/coder/websocket"},

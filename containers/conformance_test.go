@@ -58,6 +58,7 @@ var needed = map[string]map[string]string{
 	"broker-ambassador": {"SERVICES": "app=127.0.0.1:0", "SELECT": "env=test", "ETCD_ENDPOINTS": "http://127.0.0.1:9"},
 	"splitter":          {"ARMS": "production=http://127.0.0.1:9"},
 	"tls-sidecar":       {"PROXY_PORT": "9", "SELF_SIGNED": "true"},
+	"format-adapter":    {}, // SOURCES_PATH: see TestMain
 }
 
 // borrowed are metrics that keep the name of a well-known program's, for the sake of those who have dashboards for it.
@@ -84,6 +85,7 @@ func TestMain(m *testing.M) {
 	}
 	bins = dir
 	needed["git-sync"]["ROOT"] = filepath.Join(dir, "git-sync.root")
+	needed["format-adapter"]["SOURCES_PATH"], _ = filepath.Abs("format-adapter/testdata/parts.yaml")
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

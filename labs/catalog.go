@@ -3,6 +3,7 @@ package labs
 
 import (
 	"distlab/lab/check"
+	"distlab/labs/adapter/format"
 	"distlab/labs/adapter/health"
 	adapterlogs "distlab/labs/adapter/logs"
 	"distlab/labs/adapter/metrics"
@@ -35,4 +36,5 @@ var Catalog = []check.Lab{
 	slowlog.Lab,
 	adapterlogs.Lab,
 	health.Lab,
+	format.Lab,
 }
