@@ -107,7 +107,6 @@ func TestDoor(t *testing.T) {
 	b, _ := serve(t, "b")
 	s.Hear(at(a, b), nil)
 	await(t, "both", func() bool { return strings.Count(states(s), " up") == 2 })
-	var lines []net.Conn
 	byName := map[string]net.Conn{}
 	for range 2 {
 		c, err := net.Dial("tcp", address)
@@ -119,7 +118,7 @@ func TestDoor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines, byName[who] = append(lines, c), c
+		byName[who] = c
 	}
 	if len(byName) != 2 {
 		t.Fatalf("both met the same: %v", byName)

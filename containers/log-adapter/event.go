@@ -90,14 +90,6 @@ func severity(word string) int {
 	return 0
 }
 
-// severityName is the short name of a number's range.
-func severityName(n int) string {
-	if n < 1 || n > 24 {
-		return ""
-	}
-	return [...]string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}[(n-1)/4]
-}
-
 const (
 	rfc3339 = "2006-01-02T15:04:05.999999999Z07:00"
 	hex     = "0123456789abcdef"

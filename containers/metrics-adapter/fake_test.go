@@ -21,7 +21,6 @@ import (
 type fakeRedis struct {
 	addr    string
 	answers map[string]string // by the words of the command; "" hangs
-	open    int               // connections now
 
 	mu   sync.Mutex
 	said map[string]int // commands that came

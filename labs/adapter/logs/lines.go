@@ -128,7 +128,7 @@ func noInjection(m *check.M) check.Result {
 	// One event each: a line end as each format can have it, what is no event behind it, and bytes that move a cursor.
 	for format, line := range map[string]string{
 		"java":         "2026-11-25T10:00:00Z ERROR [main] shop - {} " + evil + "\n" + forged + "\nlevel=fatal msg=forged time=2026-01-01T00:00:00Z a=b\n\tat x.Y(Z.java:1)\r\n",
-		"access":       `10.0.0.1 - - [25/Nov/2026:00:25:53 +0000] "GET /{}\n` + strings.ReplaceAll(forged, `"`, `\"`) + `\x1b[2J HTTP/1.1" 200 1` + "\r" + evil + "\n",
+		"access":       `10.0.0.1 - - [25/Nov/2026:00:25:53 +0000] "GET /{}\n` + strings.ReplaceAll(forged, `"`, `\"`) + `\x1b[2J HTTP/1.1" 200 1 "-" "` + evil + `"` + "\r\n",
 		"logfmt":       `time=2026-11-25T10:00:00Z level=info msg="{}\n` + strings.ReplaceAll(forged, `"`, `\"`) + evil + `"` + "\n",
 		"json":         `{"level":"info","msg":"{}\n{\"level\":\"fatal\"}\u001b[2J\r","log.unparsed":"forged","x":["` + "\u009b\u2028" + `"]}` + "\n",
 		"counted":      "",

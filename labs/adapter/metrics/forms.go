@@ -201,7 +201,7 @@ func dashboard(m *check.M) check.Result {
 			for _, name := range found {
 				_, last := m.Until(5*time.Second, func(m *check.M) error {
 					if len(query(m, name)) == 0 {
-						return fmt.Errorf("Prometheus has no %s", name)
+						return fmt.Errorf("no %s in Prometheus", name)
 					}
 					return nil
 				})
