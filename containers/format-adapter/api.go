@@ -92,8 +92,16 @@ func (a *API) problem(w http.ResponseWriter, r *http.Request, code int, detail s
 	for i := 0; i+1 < len(more); i += 2 {
 		body[more[i].(string)] = more[i+1]
 	}
-	text, _ := json.Marshal(body)
-	a.whole(w, r, code, "application/problem+json", append(text, '\n'))
+	a.whole(w, r, code, "application/problem+json", encode(body))
+}
+
+// encode is a line of JSON. A record in it has the bytes that it has everywhere: json.Marshal would write < and & otherwise.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // of maps and structs of text and numbers
+	return b.Bytes()
 }
 
 // whole writes an answer that is there. Its tag is of its bytes, which hold no time: what has not changed is the same.
@@ -499,10 +507,9 @@ func (a *API) record(w http.ResponseWriter, r *http.Request) {
 	case first == nil:
 		a.problem(w, r, http.StatusNotFound, "no source has this record")
 	default:
-		text, _ := json.Marshal(map[string]any{
+		a.whole(w, r, http.StatusOK, "application/json", encode(map[string]any{
 			"source": first.Source, "record": first.Record, "also": also, "conflict": conflict, "partial": partial(outcomes), "sources": looked,
-		})
-		a.whole(w, r, http.StatusOK, "application/json", append(text, '\n'))
+		}))
 	}
 }
 
@@ -525,8 +532,8 @@ func (a *API) problems(w http.ResponseWriter, r *http.Request) {
 		})
 		outcomes = append(outcomes, o)
 	}
-	text, _ := json.Marshal(map[string]any{"total": total, "problems": list, "partial": partial(outcomes), "sources": outcomes})
-	a.whole(w, r, http.StatusOK, "application/json", append(text, '\n'))
+	a.whole(w, r, http.StatusOK, "application/json",
+		encode(map[string]any{"total": total, "problems": list, "partial": partial(outcomes), "sources": outcomes}))
 }
 
 // accepted is the kind that the client likes best of those that there are; empty: none.

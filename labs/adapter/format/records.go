@@ -140,6 +140,8 @@ func newFormat(m *check.M) check.Result {
 	ways.Way("after a bad file").Note(slices.Equal(again, want), "%d records, or others", len(again))
 	m.Heal(bad)
 	m.Heal(f)
+	// No engine can remove a file: one without sources is as good as none.
+	m.Write(adapter, map[string][]byte{"/more/shop.yaml": []byte("sources: []\n"), "/more/worse.yaml": []byte("sources: []\n")})
 	m.Signal(adapter, "SIGHUP", reloads)
 	ways.Way("taken away").Note(ask(m, "/records?source=shop").code == http.StatusBadRequest, "it is still there")
 	now := m.State(adapter)
