@@ -179,7 +179,6 @@ func TestLabReadme(t *testing.T) {
 			{"adapter/logs", []string{`"log.unparsed":"not logfmt"`, `"2026-07-01T10:00:00.5Z"`, "2 of 2 claims passed", "variant line-by-line"}},
 			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
-			{"adapter/format", []string{`"price":"-12.34"`, `"reason":"quote"`, "2 of 2 claims passed", "variant fail-whole"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
 			{"adapter/metrics", []string{"redis_up 0", "3 of 3 claims passed", "variant dies-with-app"}},
 		},
@@ -195,6 +194,7 @@ func TestLabReadme(t *testing.T) {
 			{"sidecar/config", []string{"3 of 3 claims passed", "variant no-check"}},
 			{"sidecar/content", []string{"1 of 1 claims passed", "variant no-limits"}},
 			{"ambassador/balance", []string{"2 of 2 claims passed", "variant at-once"}},
+			{"adapter/format", []string{`"price":"-12.34"`, `"reason":"quote"`, "2 of 2 claims passed", "variant fail-whole"}},
 			{"ambassador/broker", []string{"redis-development", "broker_ambassador_registry_stale", "2 of 2 claims passed", "variant memory-only"}},
 		},
 	}
