@@ -129,7 +129,7 @@ func appendEscaped(b []byte, s string, quote bool) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 || unsafe(r) {
+		if r == utf8.RuneError || unsafe(r) { // also where another has put it for what was no character
 			b = append(b, s[from:i]...)
 			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 			from = i + n
