@@ -77,6 +77,10 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 			Changed: func() { poke(b.change) }, Believed: func() { poke(b.save) },
 		})
 	}
+	if most := fit(cfg.MaxConnections, daemon.Available().Files); most < cfg.MaxConnections {
+		p.Log.Info("limit lowered", "max_connections", most, "reason", "descriptors")
+		cfg.MaxConnections = most
+	}
 	places := make(chan struct{}, cfg.MaxConnections)
 	var listeners []net.Listener
 	for _, n := range plan.names {
@@ -117,4 +121,15 @@ func main() {
 	os.Exit(daemon.Main(daemon.Program[config]{
 		Name: name, Summary: summary, Run: run, Commands: []daemon.Command{registerCommand, registeredCommand},
 	}, os.Args[1:]))
+}
+
+// reserve are descriptors for all but the app's connections: listeners, checks, the registry, the state file.
+const reserve = 64
+
+// fit is how many connections so many descriptors bear: each is one to the app and one to an instance. 0 files is unknown.
+func fit(most int, files uint64) int {
+	if files == 0 {
+		return most
+	}
+	return max(1, min(most, (int(min(files, 1<<30))-reserve)/2))
 }

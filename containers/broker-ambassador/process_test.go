@@ -353,14 +353,15 @@ func TestRegister(t *testing.T) {
 
 // TestDNS: a server that truncates over UDP, after it has sent an answer that is another's.
 func TestDNS(t *testing.T) {
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		t.Skipf("no TCP port of the same number: %v", err)
+	var udp net.PacketConn
+	var tcp net.Listener
+	for tcp == nil { // until there is a number that is free for both
+		var err error
+		if udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		defer udp.Close()
+		tcp, _ = net.Listen("tcp", udp.LocalAddr().String())
 	}
 	defer tcp.Close()
 	answer := func(text []byte, truncated bool) []byte {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"distlab/containers/internal/dial"
 )
 
 // Service is what the app finds under one local address: which instances there are, which of them can be used, and who is
@@ -25,18 +27,19 @@ type Service struct {
 	// Changed is called when an instance has become usable or not, and Believed when the registry is believed anew, or is not.
 	Changed, Believed func()
 
-	mu        sync.Mutex
-	ctx       context.Context // of the checks
-	known     []Instance      // the last good answer
-	version   string
-	confirmed time.Time // when the registry said so
-	from      string    // registry or disk
-	doubt     string    // why the last answer is not believed; empty: it is
-	others    string    // what there is where nothing fits
-	garbled   map[string]string
-	backends  []*backend
-	turn      int
-	counts    counts
+	mu         sync.Mutex
+	ctx        context.Context // of the checks
+	known      []Instance      // the last good answer
+	version    string
+	confirmed  time.Time // when the registry said so
+	from       string    // registry or disk
+	doubt      string    // why the last answer is not believed; empty: it is
+	others     string    // what there is where nothing fits
+	garbled    map[string]string
+	backends   []*backend
+	turn       int
+	complained time.Time // of this machine's own failures
+	counts     counts
 }
 
 // Policy is what all services have in common.
@@ -305,6 +308,9 @@ func (s *Service) probed(ctx context.Context, b *backend, err error) {
 		return
 	}
 	s.counts.checksFailed++
+	if s.local(err) {
+		return
+	}
 	if b.failures++; b.state != up || b.failures >= s.Policy.CheckFall {
 		s.turned(b, failing, err.Error())
 	}
@@ -315,9 +321,22 @@ func (s *Service) failed(b *backend, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.retried++
-	if b.left == nil {
+	if b.left == nil && !s.local(err) {
 		s.turned(b, failing, err.Error())
 	}
+}
+
+// local says whether a failure is this machine's own: that it has no descriptor or port left tells nothing of an instance,
+// and would take all of them away at once. It is logged now and then. s.mu is held.
+func (s *Service) local(err error) bool {
+	if !dial.Local(err) {
+		return false
+	}
+	if now := time.Now(); now.Sub(s.complained) > 10*time.Second {
+		s.complained = now
+		s.Log.Warn("not tried: this machine cannot connect", "service", s.Name, "error", err)
+	}
+	return true
 }
 
 // turned changes the state of an instance. s.mu is held.

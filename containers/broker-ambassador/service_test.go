@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,6 +118,45 @@ func TestBelief(t *testing.T) {
 			t.Errorf("%v, %q", ok, why)
 		}
 	})
+}
+
+// TestOwnFault: that this machine has no descriptor left is no fault of an instance, whoever finds it out.
+func TestOwnFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		short := false
+		own := func() (net.Conn, error) {
+			if short {
+				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+			}
+			return accept()
+		}
+		s := newService(t, fakes{"a:1": own, "b:1": own}, nil)
+		s.Hear(says("a", "b"), nil)
+		want(t, s, "first", "a up, b up")
+		short = true
+		time.Sleep(time.Minute) // of checks
+		want(t, s, "no descriptor for checks", "a up, b up")
+		b := s.choose(map[*backend]bool{})
+		_, err := own()
+		s.failed(b, err)
+		s.failed(b, fmt.Errorf("all addresses: %w", err))
+		want(t, s, "no descriptor for a connection", "a up, b up")
+		s.failed(b, syscall.ECONNREFUSED)
+		if got := states(s); strings.Count(got, "failing") != 1 {
+			t.Errorf("refused: %s", got)
+		}
+	})
+}
+
+func TestFit(t *testing.T) {
+	for _, c := range []struct {
+		files      uint64
+		most, want int
+	}{{0, 1024, 1024}, {1 << 20, 1024, 1024}, {1024, 1024, 480}, {2112, 1024, 1024}, {2110, 1024, 1023}, {10, 1024, 1}, {1 << 63, 1024, 1024}} {
+		if got := fit(c.most, c.files); got != c.want {
+			t.Errorf("%d files: %d, want %d", c.files, got, c.want)
+		}
+	}
 }
 
 func TestNothingKnown(t *testing.T) {

@@ -35,7 +35,7 @@ type config struct {
 	CheckFall       int           `env:"CHECK_FALL" default:"2" min:"1" max:"100" help:"failed checks in a row after which an instance is not used; a failed connection is enough by itself"`
 	ConnectTimeout  time.Duration `env:"CONNECT_TIMEOUT" default:"1s" min:"10ms" help:"how long connecting to an instance may take; then the next is tried"`
 	LeaveTimeout    time.Duration `env:"LEAVE_TIMEOUT" default:"30s" help:"how long the connections of an instance that has left the registry may go on"`
-	MaxConnections  int           `env:"MAX_CONNECTIONS" default:"1024" min:"1" max:"100000" help:"most connections of the app, over all services"`
+	MaxConnections  int           `env:"MAX_CONNECTIONS" default:"1024" min:"1" max:"100000" help:"most connections of the app, over all services; lowered at the start to what file descriptors bear"`
 	daemon.Config
 }
 

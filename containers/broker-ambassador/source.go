@@ -36,11 +36,16 @@ func (a Answer) add(service, id, text string) {
 		a.Instances[service] = append(a.Instances[service], in)
 		return
 	}
+	a.garble(service, id, err.Error())
+}
+
+// garble notes a registration that cannot be read.
+func (a Answer) garble(service, id, why string) {
 	if a.Garbled[service] == nil {
 		a.Garbled[service] = map[string]string{}
 	}
 	if len(a.Garbled[service]) < mostInstances {
-		a.Garbled[service][id] = err.Error()
+		a.Garbled[service][id] = why
 	}
 }
 
@@ -137,9 +142,15 @@ func ParseFile(version string, text []byte) (Answer, error) {
 			var named struct {
 				ID string `json:"id"`
 			}
-			if json.Unmarshal(one, &named) != nil || named.ID == "" || seen[named.ID] {
-				named.ID = fmt.Sprintf("#%d", i+1)
-				a.add(service, named.ID, `{"address": ""}`)
+			switch err := json.Unmarshal(one, &named); {
+			case err != nil:
+				a.garble(service, fmt.Sprintf("#%d", i+1), fmt.Sprintf("not a registration: %v", err))
+				continue
+			case named.ID == "":
+				a.garble(service, fmt.Sprintf("#%d", i+1), "it has no id")
+				continue
+			case seen[named.ID]:
+				a.garble(service, fmt.Sprintf("#%d", i+1), fmt.Sprintf("there are two of the id %.80q", named.ID))
 				continue
 			}
 			seen[named.ID] = true

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"distlab/containers/internal/resp"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -51,15 +52,15 @@ func startRedis(t *testing.T, answers map[string]string) *fakeRedis {
 
 func (f *fakeRedis) serve(c net.Conn) {
 	defer c.Close()
-	in := reader{Reader: bufio.NewReaderSize(c, maxLine)}
+	in := resp.NewReader(c)
 	for {
-		v, err := in.reply()
+		v, err := in.Reply(replyBudget)
 		if err != nil {
 			return
 		}
 		var words []string
-		for _, w := range v.list {
-			words = append(words, w.text)
+		for _, w := range v.List {
+			words = append(words, w.Text)
 		}
 		command := strings.Join(words, " ")
 		f.mu.Lock()

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"distlab/containers/internal/resp"
 )
 
 // info is INFO's answer. Its fields are known by their names and never by their places: servers add some, anywhere.
@@ -147,19 +149,19 @@ func (in info) addPercentiles(p *page, cmd string, is map[string]string) {
 }
 
 // addLatencies adds LATENCY HISTOGRAM's answer: commands and maps in turns, and in a map names and values.
-func (in info) addLatencies(p *page, v value) {
-	for i := 0; i+1 < len(v.list) && i < 2*mostCommands; i += 2 {
-		cmd, is := v.list[i].text, v.list[i+1].list
+func (in info) addLatencies(p *page, v resp.Value) {
+	for i := 0; i+1 < len(v.List) && i < 2*mostCommands; i += 2 {
+		cmd, is := v.List[i].Text, v.List[i+1].List
 		var count uint64
 		buckets := map[float64]uint64{}
 		for j := 0; j+1 < len(is); j += 2 {
-			switch is[j].text {
+			switch is[j].Text {
 			case "calls":
-				count = uint64(max(is[j+1].num, 0))
+				count = uint64(max(is[j+1].Num, 0))
 			case "histogram_usec":
-				for pair := range slices.Chunk(is[j+1].list, 2) {
+				for pair := range slices.Chunk(is[j+1].List, 2) {
 					if len(pair) == 2 {
-						buckets[float64(pair[0].num)] = uint64(max(pair[1].num, 0))
+						buckets[float64(pair[0].Num)] = uint64(max(pair[1].Num, 0))
 					}
 				}
 			}
@@ -287,34 +289,34 @@ func addConfig(p *page, config map[string]string) {
 	}
 }
 
-func addSlowlogLength(p *page, v value) {
-	p.add(gauge, "redis_slowlog_length", "Entries in the slow log.", float64(v.num))
+func addSlowlogLength(p *page, v resp.Value) {
+	p.add(gauge, "redis_slowlog_length", "Entries in the slow log.", float64(v.Num))
 }
 
 // addSlowlog adds what the newest entry says: its number, when, and how long it took. Of an empty log all is 0.
-func addSlowlog(p *page, v value) {
+func addSlowlog(p *page, v resp.Value) {
 	var id, usec int64
-	if len(v.list) > 0 && len(v.list[0].list) >= 3 {
-		id, usec = v.list[0].list[0].num, v.list[0].list[2].num
+	if len(v.List) > 0 && len(v.List[0].List) >= 3 {
+		id, usec = v.List[0].List[0].Num, v.List[0].List[2].Num
 	}
 	p.add(gauge, "redis_slowlog_last_id", "Number of the newest entry in the slow log.", float64(id))
 	p.add(gauge, "redis_last_slow_execution_duration_seconds", "How long the newest entry in the slow log took, in seconds.", float64(usec)/1e6)
 }
 
 // addSpikes adds LATENCY LATEST's answer: event, when, how long in milliseconds, the longest.
-func addSpikes(p *page, v value) {
-	for _, e := range v.list {
-		if len(e.list) >= 3 {
-			name := e.list[0].text
-			p.add(gauge, "redis_latency_spike_last", "When the last latency spike was, in seconds since 1970.", float64(e.list[1].num), "event_name", name)
-			p.add(gauge, "redis_latency_spike_duration_seconds", "How long the last latency spike was, in seconds.", float64(e.list[2].num)/1e3, "event_name", name)
+func addSpikes(p *page, v resp.Value) {
+	for _, e := range v.List {
+		if len(e.List) >= 3 {
+			name := e.List[0].Text
+			p.add(gauge, "redis_latency_spike_last", "When the last latency spike was, in seconds since 1970.", float64(e.List[1].Num), "event_name", name)
+			p.add(gauge, "redis_latency_spike_duration_seconds", "How long the last latency spike was, in seconds.", float64(e.List[2].Num)/1e3, "event_name", name)
 		}
 	}
 }
 
 // addCluster adds CLUSTER INFO's answer, which is written as INFO's.
-func addCluster(p *page, v value) {
-	in := parseInfo(v.text)
+func addCluster(p *page, v resp.Value) {
+	in := parseInfo(v.Text)
 	for name, f := range clusterFields {
 		if n, ok := number(in.fields[name]); ok {
 			p.add(gauge, "redis_"+f, "The field "+name+" of CLUSTER INFO.", n)

@@ -10,6 +10,9 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"distlab/containers/internal/dial"
+	"distlab/containers/internal/resp"
 )
 
 // errProtocol is an answer that is not of the protocol.
@@ -25,6 +28,7 @@ const (
 	reasonTLS        = "tls"
 	reasonProtocol   = "protocol"
 	reasonServer     = "server"   // it answered with an error
+	reasonLocal      = "local"    // this machine has no descriptor, memory or port left: nobody was asked
 	reasonNetwork    = "network"  // anything else of the way there
 	reasonPassword   = "password" // its file cannot be read
 )
@@ -32,7 +36,8 @@ const (
 // reasonOf is why a target did not answer, in a word.
 func reasonOf(err error) string {
 	var (
-		server serverError
+		server resp.ServerError
+		odd    *resp.ProtocolError
 		name   *net.DNSError
 		status statusError
 		path   *os.PathError
@@ -42,6 +47,8 @@ func reasonOf(err error) string {
 		root   x509.UnknownAuthorityError
 	)
 	switch {
+	case dial.Local(err):
+		return reasonLocal
 	case errors.As(err, &server):
 		switch word, _, _ := strings.Cut(string(server), " "); word {
 		case "NOAUTH", "WRONGPASS":
@@ -65,7 +72,7 @@ func reasonOf(err error) string {
 		return reasonTLS
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT): // of a socket
 		return reasonRefused
-	case errors.Is(err, errProtocol), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &odd), errors.Is(err, errProtocol), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return reasonProtocol
 	}
 	return reasonNetwork

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"distlab/containers/internal/dial"
+	"distlab/containers/internal/resp"
 )
 
 // Redis is a Redis, or a Valkey: https://redis.io/docs/latest/commands/info/.
@@ -52,7 +52,7 @@ func (r *Redis) Collect(ctx context.Context) (*page, error) {
 	if err != nil {
 		return p, fmt.Errorf("INFO: %w", err)
 	}
-	in := parseInfo(text.text)
+	in := parseInfo(text.Text)
 	if in.fields["redis_version"] == "" {
 		return p, fmt.Errorf("INFO: %w: it has no redis_version", errProtocol)
 	}
@@ -64,7 +64,7 @@ func (r *Redis) Collect(ctx context.Context) (*page, error) {
 	for _, ask := range []struct {
 		unless bool
 		words  []string
-		add    func(*page, value)
+		add    func(*page, resp.Value)
 	}{
 		{words: []string{"SLOWLOG", "LEN"}, add: addSlowlogLength},
 		{words: []string{"SLOWLOG", "GET", "1"}, add: addSlowlog},
@@ -105,7 +105,7 @@ func (r *Redis) Frame(p *page, t tally) {
 // redisConn is one connection. Its deadline is the collection's.
 type redisConn struct {
 	net.Conn
-	in  reader
+	in  *resp.Reader
 	ctx context.Context
 }
 
@@ -129,7 +129,7 @@ func (r *Redis) connect(ctx context.Context) (*redisConn, error) {
 		}
 		raw = secure
 	}
-	c := &redisConn{Conn: raw, in: reader{Reader: bufio.NewReaderSize(raw, maxLine)}, ctx: ctx}
+	c := &redisConn{Conn: raw, in: resp.NewReader(raw), ctx: ctx}
 	if err := r.login(c); err != nil {
 		c.Close()
 		return nil, err
@@ -163,17 +163,17 @@ func (r *Redis) login(c *redisConn) error {
 }
 
 // do sends a command and reads its reply.
-func (c *redisConn) do(words ...string) (value, error) {
-	if _, err := c.Write(appendCommand(nil, words...)); err != nil {
-		return value{}, err
+func (c *redisConn) do(words ...string) (resp.Value, error) {
+	if _, err := c.Write(resp.Append(nil, words...)); err != nil {
+		return resp.Value{}, err
 	}
-	return c.in.reply()
+	return c.in.Reply(replyBudget)
 }
 
 // may is do for a command that the server may refuse: then the value is nil.
-func (c *redisConn) may(words ...string) (*value, error) {
+func (c *redisConn) may(words ...string) (*resp.Value, error) {
 	v, err := c.do(words...)
-	var no serverError
+	var no resp.ServerError
 	switch {
 	case errors.As(err, &no):
 		return nil, nil
@@ -197,9 +197,12 @@ func (c *redisConn) config() (map[string]string, error) {
 		if v == nil {
 			return all, nil
 		}
-		for i := 0; i+1 < len(v.list); i += 2 {
-			all[v.list[i].text] = v.list[i+1].text
+		for i := 0; i+1 < len(v.List); i += 2 {
+			all[v.List[i].Text] = v.List[i+1].Text
 		}
 	}
 	return all, nil
 }
+
+// replyBudget bounds a reply, in bytes. INFO of a busy server with every command in its statistics is some 100 KB.
+const replyBudget = 8 << 20

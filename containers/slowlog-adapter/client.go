@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"distlab/containers/internal/resp"
 )
 
 // entryBudget is what an entry of the slow log may take: Redis keeps 32 arguments of 128 bytes and a little more. Of an
@@ -32,7 +33,7 @@ type Server struct {
 type conn struct {
 	server *Server
 	net.Conn
-	in    reader
+	in    *resp.Reader
 	runID string
 	addr  string // this end's address as the server sees it
 }
@@ -57,7 +58,7 @@ func (s *Server) dial(ctx context.Context) (*conn, error) {
 		}
 		raw = secure
 	}
-	c := &conn{server: s, Conn: raw, in: reader{Reader: bufio.NewReaderSize(raw, maxLine)}, addr: raw.LocalAddr().String()}
+	c := &conn{server: s, Conn: raw, in: resp.NewReader(raw), addr: raw.LocalAddr().String()}
 	if err := c.greet(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -86,7 +87,7 @@ func (c *conn) greet(ctx context.Context) error {
 	if err != nil && !refused(err) {
 		return err
 	}
-	for field := range strings.FieldsSeq(info.text) {
+	for field := range strings.FieldsSeq(info.Text) {
 		if addr, ok := strings.CutPrefix(field, "addr="); ok {
 			c.addr = addr
 		}
@@ -95,7 +96,7 @@ func (c *conn) greet(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("INFO server: %w", err)
 	}
-	for line := range strings.Lines(info.text) {
+	for line := range strings.Lines(info.Text) {
 		if id, ok := strings.CutPrefix(line, "run_id:"); ok {
 			c.runID = strings.TrimSpace(id)
 		}
@@ -109,9 +110,9 @@ func (c *conn) greet(ctx context.Context) error {
 
 // slowlog is the newest n entries, newest first.
 func (c *conn) slowlog(ctx context.Context, n int) ([]Entry, error) {
-	c.in.share = entryBudget
+	c.in.Share = entryBudget
 	v, err := c.do(ctx, smallBudget+int64(n)*entryBudget, "SLOWLOG", "GET", strconv.Itoa(n))
-	c.in.share = 0
+	c.in.Share = 0
 	if err != nil {
 		return nil, fmt.Errorf("SLOWLOG GET: %w", err)
 	}
@@ -132,18 +133,18 @@ func (c *conn) reset(ctx context.Context) error {
 
 // do sends a command and reads its reply, within the server's timeout. An error that is no refusal leaves the
 // connection useless.
-func (c *conn) do(ctx context.Context, budget int64, args ...string) (value, error) {
+func (c *conn) do(ctx context.Context, budget int64, args ...string) (resp.Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.server.Timeout)
 	defer cancel()
 	if err := c.SetDeadline(time.Time{}); err != nil {
-		return value{}, err
+		return resp.Value{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := c.Write(appendCommand(nil, args...)); err != nil {
-		return value{}, c.timedOut(ctx, err)
+	if _, err := c.Write(resp.Append(nil, args...)); err != nil {
+		return resp.Value{}, c.timedOut(ctx, err)
 	}
-	v, err := c.in.reply(budget)
+	v, err := c.in.Reply(budget)
 	return v, c.timedOut(ctx, err)
 }
 
@@ -156,6 +157,6 @@ func (c *conn) timedOut(ctx context.Context, err error) error {
 }
 
 func refused(err error) bool {
-	var no serverError
+	var no resp.ServerError
 	return errors.As(err, &no)
 }

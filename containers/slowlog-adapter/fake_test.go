@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"distlab/containers/internal/resp"
 )
 
 // fakeRedis is as much of a Redis as the adapter asks of one, over real TCP. Its commands are read by the reader under
@@ -108,7 +109,7 @@ func (f *fakeRedis) add(addr, name string, args ...string) int64 {
 	if f.four {
 		e = "*4" + e[2:]
 	}
-	e += string(appendCommand(nil, args...))
+	e += string(resp.Append(nil, args...))
 	if !f.four {
 		e += fmt.Sprintf("$%d\r\n%s\r\n$%d\r\n%s\r\n", len(addr), addr, len(name), name)
 	}
@@ -119,15 +120,15 @@ func (f *fakeRedis) add(addr, name string, args ...string) int64 {
 
 func (f *fakeRedis) serve(c net.Conn) {
 	defer c.Close()
-	in, name, authed := reader{Reader: bufio.NewReader(c)}, "", f.password == ""
+	in, name, authed := resp.NewReader(c), "", f.password == ""
 	for {
-		v, err := in.reply(1 << 20)
+		v, err := in.Reply(1 << 20)
 		if err != nil {
 			return
 		}
 		var args []string
-		for _, a := range v.list {
-			args = append(args, a.text)
+		for _, a := range v.List {
+			args = append(args, a.Text)
 		}
 		if args[0] == "AUTH" {
 			authed = slices.Equal(args[1:], slices.DeleteFunc([]string{f.user, f.password}, func(s string) bool { return s == "" }))

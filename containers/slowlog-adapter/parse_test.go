@@ -1,62 +1,18 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"distlab/containers/internal/resp"
+
 	"github.com/google/go-cmp/cmp"
 )
 
-func readerOf(text string) *reader {
-	return &reader{Reader: bufio.NewReaderSize(strings.NewReader(text), maxLine)}
-}
-
-func TestReplies(t *testing.T) {
-	for _, tt := range []struct{ text, want string }{
-		{"+OK\r\n", ""},
-		{":-3\r\n", ""},
-		{"$0\r\n\r\n", ""},
-		{"$-1\r\n", ""},
-		{"*-1\r\n", ""},
-		{"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", ""},
-		{"-NOAUTH Authentication required.\r\n", "NOAUTH Authentication required."},
-		{"", "EOF"},
-		{"$3\r\nab", "unexpected EOF"},
-		{"*2\r\n:1\r\n", "unexpected EOF"},
-		{":1", "unexpected EOF"},
-		{":1\n", "a line that does not end in CRLF"},
-		{":x\r\n", `"x" is not a number`},
-		{"$-2\r\n", `"-2" is not a length`},
-		{"*x\r\n", `"x" is not a length`},
-		{"$1\r\nabc", "a string is longer than it says"},
-		{"\r\n", "an empty line where a reply begins"},
-		{"%1\r\n", `'%' begins no RESP2 reply`},
-		{"$999999999999\r\n", errTooLarge.Error()},
-		{"*999999999999\r\n", errTooLarge.Error()},
-		{strings.Repeat("*1\r\n", maxDepth+2), "nested deeper than 16"},
-		{"+" + strings.Repeat("x", maxLine), "a line longer than 65536 bytes"},
-	} {
-		_, err := readerOf(tt.text).reply(smallBudget)
-		if got := fmt.Sprint(err); got != tt.want && (tt.want != "" || err != nil) {
-			t.Errorf("%.30q: %v, want %s", tt.text, err, tt.want)
-		}
-	}
-}
-
-// A list of many small values must not take more memory than the budget says.
-func TestBudgetCountsValues(t *testing.T) {
-	text := "*100\r\n" + strings.Repeat(":1\r\n", 100)
-	if _, err := readerOf(text).reply(101 * cost); err != nil {
-		t.Error(err)
-	}
-	if _, err := readerOf(text).reply(101*cost - 1); !errors.Is(err, errTooLarge) {
-		t.Errorf("%v, want %v", err, errTooLarge)
-	}
+func readerOf(text string) *resp.Reader {
+	return resp.NewReader(strings.NewReader(text))
 }
 
 func TestParseLog(t *testing.T) {
@@ -101,8 +57,8 @@ func TestParseLog(t *testing.T) {
 
 func logOf(text string) ([]Entry, error) {
 	r := readerOf(text)
-	r.share = entryBudget
-	v, err := r.reply(1 << 20)
+	r.Share = entryBudget
+	v, err := r.Reply(1 << 20)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +86,8 @@ func TestMonstrousEntries(t *testing.T) {
 		{"nothing", list(0, ""), 0, ""},
 	} {
 		r := readerOf("*3\r\n" + entry(3, list(1, bulk("before"))) + entry(2, tt.args) + entry(1, list(1, bulk("after"))))
-		r.share = entryBudget
-		v, err := r.reply(smallBudget + 3*entryBudget)
+		r.Share = entryBudget
+		v, err := r.Reply(smallBudget + 3*entryBudget)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -143,7 +99,7 @@ func TestMonstrousEntries(t *testing.T) {
 		}
 		size := 0
 		for _, a := range entries[1].Args {
-			size += len(a) + cost
+			size += len(a) + resp.Cost
 		}
 		e, last := entries[1], ""
 		if len(e.Args) > 0 {
@@ -185,25 +141,6 @@ func FuzzLog(f *testing.F) {
 		n := c.advance("r", entries)
 		if !n.restarted && n.after.Last < c.Last || n.lost < 0 || len(entries) > 0 && n.after.Last != entries[0].ID && n.after != c {
 			t.Errorf("from %+v to %+v, %d lost", c, n.after, n.lost)
-		}
-	})
-}
-
-// FuzzReply: the reader ends, holds to its budget, and reads what it wrote.
-func FuzzReply(f *testing.F) {
-	f.Add("*2\r\n$1\r\na\r\n*1\r\n:1\r\n")
-	f.Add("$3\r\nabc\r\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		readerOf(text).reply(4096)
-		args := strings.Fields(text)
-		v, err := readerOf(string(appendCommand(nil, args...))).reply(1 << 30)
-		if err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(err)
-		}
-		for i, a := range v.list {
-			if a.text != args[i] {
-				t.Errorf("argument %d is %q, was %q", i, a.text, args[i])
-			}
 		}
 	})
 }

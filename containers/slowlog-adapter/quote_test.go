@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"distlab/containers/internal/resp"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -234,7 +236,7 @@ func TestWhatTheServerSays(t *testing.T) {
 		"ERR \xff":                         `"ERR \xff"`,
 		"ERR " + strings.Repeat("x", 2000): "ERR " + strings.Repeat("x", 508) + "...",
 	} {
-		if got := serverError(said).Error(); got != want {
+		if got := resp.ServerError(said).Error(); got != want {
 			t.Errorf("%q: %q, want %q", said, got, want)
 		}
 	}
