@@ -135,3 +135,11 @@ func short(err error) error {
 	}
 	return err
 }
+
+// cause is why a request was ended, if it was.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

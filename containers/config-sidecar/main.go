@@ -21,6 +21,7 @@ import (
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
+	"distlab/containers/internal/etcd"
 	"distlab/containers/internal/procs"
 )
 
@@ -122,7 +123,8 @@ func (c config) source() (Source, error) {
 	}}
 	if len(c.Source.endpoints) > 0 {
 		return &Etcd{
-			Endpoints: c.Source.endpoints, Prefix: c.Source.Path, Client: client, Wait: c.Wait, Timeout: c.Timeout, Limits: c.limits(),
+			Client: &etcd.Client{Endpoints: c.Source.endpoints, HTTP: client, Timeout: c.Timeout, Most: c.limits().mostOf()},
+			Prefix: c.Source.Path, Wait: c.Wait, Limits: c.limits(),
 		}, nil
 	}
 	return &HTTP{

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"distlab/containers/internal/etcd"
 )
 
 // TestNames: what may be the name of a file.
@@ -344,9 +346,9 @@ func TestFolderSource(t *testing.T) {
 	}
 }
 
-// etcd is what the gateway shows of a store, with its habits: numbers are texts, zeros are left out, several events come
+// fakeEtcd is what the gateway shows of a store, with its habits: numbers are texts, zeros are left out, several events come
 // in one line, and a watch of what was compacted is canceled with status 200.
-type etcd struct {
+type fakeEtcd struct {
 	mu        sync.Mutex
 	keys      map[string]string
 	revision  int64
@@ -357,11 +359,11 @@ type etcd struct {
 	mode      string // how it is broken
 }
 
-func newEtcd() *etcd {
-	return &etcd{keys: map[string]string{}, revision: 1, changed: make(chan struct{})}
+func newEtcd() *fakeEtcd {
+	return &fakeEtcd{keys: map[string]string{}, revision: 1, changed: make(chan struct{})}
 }
 
-func (e *etcd) put(f func(keys map[string]string)) {
+func (e *fakeEtcd) put(f func(keys map[string]string)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(e.keys)
@@ -371,9 +373,9 @@ func (e *etcd) put(f func(keys map[string]string)) {
 	e.changed = make(chan struct{})
 }
 
-func (e *etcd) set(f func(*etcd)) { e.mu.Lock(); defer e.mu.Unlock(); f(e) }
+func (e *fakeEtcd) set(f func(*fakeEtcd)) { e.mu.Lock(); defer e.mu.Unlock(); f(e) }
 
-func (e *etcd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *fakeEtcd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Key    []byte `json:"key"`
 		End    []byte `json:"range_end"`
@@ -407,7 +409,7 @@ func (e *etcd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (e *etcd) rangeOf(w http.ResponseWriter, from, to string) {
+func (e *fakeEtcd) rangeOf(w http.ResponseWriter, from, to string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ranges++
@@ -425,7 +427,7 @@ func (e *etcd) rangeOf(w http.ResponseWriter, from, to string) {
 	fmt.Fprintln(w, "}")
 }
 
-func (e *etcd) watch(w http.ResponseWriter, r *http.Request, start int64) {
+func (e *fakeEtcd) watch(w http.ResponseWriter, r *http.Request, start int64) {
 	flush := func() { w.(http.Flusher).Flush() }
 	for first := true; ; first = false {
 		e.mu.Lock()
@@ -459,6 +461,13 @@ func (e *etcd) watch(w http.ResponseWriter, r *http.Request, start int64) {
 	}
 }
 
+func newEtcdSource(timeout time.Duration, endpoints ...string) *Etcd {
+	return &Etcd{
+		Client: &etcd.Client{Endpoints: endpoints, HTTP: client, Timeout: timeout, Most: limits.mostOf()},
+		Prefix: "/shop/", Wait: time.Minute, Limits: limits,
+	}
+}
+
 // TestEtcd: the range is the truth, whatever becomes of the watch.
 func TestEtcd(t *testing.T) {
 	fake := newEtcd()
@@ -467,7 +476,7 @@ func TestEtcd(t *testing.T) {
 	fake.put(func(k map[string]string) {
 		k["/shop/a"], k["/shop/d/b"], k["/shop"], k["/shop0"], k["/other/a"] = "1", "1", "not below it", "nor this", "x"
 	})
-	e := &Etcd{Endpoints: []string{srv.URL}, Prefix: "/shop/", Client: client, Wait: time.Minute, Timeout: 5 * time.Second, Limits: limits}
+	e := newEtcdSource(5 * time.Second, srv.URL)
 	set, err := e.Next(t.Context(), "")
 	if err != nil || set.Digest() != (Files{"a": "1", "d/b": "1"}).Digest() || set.Tag != "2" || set.Version != "revision 2" {
 		t.Fatalf("%+v %v", set, err)
@@ -496,24 +505,24 @@ func TestEtcd(t *testing.T) {
 	}
 	// Compacted meanwhile: nothing is lost, the deletion neither.
 	fake.put(func(k map[string]string) { k["/shop/c"] = "4"; delete(k, "/shop/a") })
-	fake.set(func(e *etcd) { e.compacted = e.revision })
+	fake.set(func(e *fakeEtcd) { e.compacted = e.revision })
 	if got := next(); got.Files["c"] != "4" || len(got.Files) != 1 {
 		t.Errorf("after a compaction: %v", got)
 	}
 	// A watch that is cut, or quiet for long: it is read again.
-	fake.set(func(e *etcd) { e.mode = "cuts" })
+	fake.set(func(e *fakeEtcd) { e.mode = "cuts" })
 	if got := next(); got.Files["c"] != "4" {
 		t.Errorf("%v", got)
 	}
-	fake.set(func(e *etcd) { e.mode = "" })
+	fake.set(func(e *fakeEtcd) { e.mode = "" })
 	e.Wait = 30 * time.Millisecond
 	before := fake.ranges
 	if got := next(); got.Files["c"] != "4" || fake.ranges != before+1 {
 		t.Errorf("%v", got)
 	}
-	e.Wait, e.Timeout = time.Minute, 200*time.Millisecond
+	e.Wait, e.Client.Timeout = time.Minute, 200*time.Millisecond
 	for mode, want := range map[string]string{"hangs": "within 200ms", "html": "invalid character", "500": "no leader"} {
-		fake.set(func(e *etcd) { e.mode = mode })
+		fake.set(func(e *fakeEtcd) { e.mode = mode })
 		for _, known := range []string{"", set.Tag} {
 			if got, err := e.Next(t.Context(), known); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s, known %q: %+v %v, want %q", mode, known, got, err, want)
@@ -521,15 +530,15 @@ func TestEtcd(t *testing.T) {
 		}
 	}
 	// An empty prefix is no empty configuration.
-	fake.set(func(e *etcd) { e.mode = ""; e.keys = map[string]string{"/other/a": "x"} })
+	fake.set(func(e *fakeEtcd) { e.mode = ""; e.keys = map[string]string{"/other/a": "x"} })
 	if got, err := e.Next(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "no key begins with /shop/") {
 		t.Errorf("%+v %v", got, err)
 	}
-	fake.set(func(e *etcd) { e.keys = map[string]string{"/shop/../x": "x"} })
+	fake.set(func(e *fakeEtcd) { e.keys = map[string]string{"/shop/../x": "x"} })
 	if got, err := e.Next(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "not the name of a file") {
 		t.Errorf("%+v %v", got, err)
 	}
-	fake.set(func(e *etcd) { e.keys = map[string]string{"/shop/x": strings.Repeat("x", 200000)} })
+	fake.set(func(e *fakeEtcd) { e.keys = map[string]string{"/shop/x": strings.Repeat("x", 200000)} })
 	if got, err := e.Next(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("%v", err)
 	} else if len(got.Files) > 0 {
@@ -548,7 +557,7 @@ func TestEtcdEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	e := &Etcd{Endpoints: []string{"http://" + ln.Addr().String(), srv.URL}, Prefix: "/shop/", Client: client, Wait: time.Minute, Timeout: time.Second, Limits: limits}
+	e := newEtcdSource(time.Second, "http://" + ln.Addr().String(), srv.URL)
 	if _, err := e.Next(t.Context(), ""); err == nil {
 		t.Error("nobody there, and no error")
 	}
@@ -566,10 +575,16 @@ func FuzzAnswers(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	h := newHTTP("http://x/")
-	e := &Etcd{Prefix: "/shop/", Limits: limits}
+	e := newEtcdSource(time.Second)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, parse := range []func() (Set, error){
-			func() (Set, error) { return h.parse(body, http.Header{}) }, func() (Set, error) { return e.parse(body) },
+			func() (Set, error) { return h.parse(body, http.Header{}) }, func() (Set, error) {
+				keys, revision, err := etcd.ParseRange(body, e.Prefix)
+				if err != nil {
+					return Set{}, err
+				}
+				return e.set(keys, revision)
+			},
 		} {
 			if set, err := parse(); err == nil {
 				if bad := limits.check(set.Files); bad != nil || set.Version == "" || set.Tag == "" || strings.ContainsAny(set.Version, "\n\x00") {
