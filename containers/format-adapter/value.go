@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"distlab/containers/internal/jsontext"
 )
 
 // value is one of a record, in the one form that all sources' values have: a decimal with all its places, a date as
@@ -182,29 +184,6 @@ func layoutOf(text string) (layout string, short bool, err error) {
 	return layout, short, nil
 }
 
-// appendText appends s as a JSON string, with no more escapes than must be: the same text is the same bytes.
-func appendText(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c == '\n':
-			b = append(b, `\n`...)
-		case c == '\r':
-			b = append(b, `\r`...)
-		case c == '\t':
-			b = append(b, `\t`...)
-		case c < ' ' || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
-}
-
 // appendRecord appends a record as a JSON object, its fields in the schema's order. float writes decimals as many do, as
 // numbers of binary floating point.
 func (s *Schema) appendRecord(b []byte, values []value, float bool) []byte {
@@ -213,7 +192,7 @@ func (s *Schema) appendRecord(b []byte, values []value, float bool) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendText(b, f.Name), ':')
+		b = append(jsontext.Append(b, f.Name), ':')
 		v := values[i]
 		switch {
 		case v.null:
@@ -224,7 +203,7 @@ func (s *Schema) appendRecord(b []byte, values []value, float bool) []byte {
 		case f.Type == "integer" || f.Type == "boolean":
 			b = append(b, v.text...)
 		default:
-			b = appendText(b, v.text)
+			b = jsontext.Append(b, v.text)
 		}
 	}
 	return append(b, '}')

@@ -68,7 +68,7 @@ func nibble(c byte) int {
 	if c < '0' {
 		return -1
 	}
-	return strings.IndexByte(hex, c|0x20)
+	return strings.IndexByte("0123456789abcdef", c|0x20)
 }
 
 // parseAccess reads the common and the combined log of Apache and nginx: host ident user [time] "request" status bytes, and

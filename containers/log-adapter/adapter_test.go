@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"distlab/containers/internal/follow"
+	"distlab/containers/internal/jsontext"
 )
 
 // now is when the lines of the tests are read.
@@ -364,6 +365,23 @@ func TestInputs(t *testing.T) {
 	}
 }
 
+// TestParserFault: a parser that panics costs the line its fields. It is kept and marked, and so is what comes after.
+func TestParserFault(t *testing.T) {
+	var got []*Event
+	s := &Stream{Limits: &Limits{Lines: 10, Bytes: 1000, Flush: time.Second}, Clock: &Clock{Now: time.Now, Zone: time.UTC}, Emit: func(e *Event) { got = append(got, e) }}
+	s.Told = &Format{Name: "odd", Parse: func(_ *Clock, line string, e *Event) bool {
+		e.Body = line
+		return line[3] == 'd' // of a line that is shorter: a panic
+	}}
+	for _, line := range []string{"good", "no", "good"} {
+		s.Add(line, time.Now(), 1, false)
+	}
+	s.Flush()
+	if len(got) != 3 || got[0].Unparsed != "" || got[2].Unparsed != "" || got[1].Original != "no" || !strings.Contains(got[1].Unparsed, "a fault of the reader of odd: ") {
+		t.Errorf("%d events: %+v", len(got), got)
+	}
+}
+
 // Whatever the lines are: none is lost, and each event is one line of JSON that a terminal only shows.
 func FuzzStream(f *testing.F) {
 	for _, name := range []string{"java", "python", "go", "dotnet"} {
@@ -393,7 +411,7 @@ func FuzzStream(f *testing.F) {
 					t.Fatalf("no JSON: %q", line)
 				}
 				if i := bytes.IndexFunc(line[:len(line)-1], func(r rune) bool {
-					return r < ' ' || r == 0x7f || unsafe(r) || r == 0xfffd && !strings.Contains(text, "\ufffd")
+					return r < ' ' || r == 0x7f || jsontext.Unsafe(r) || r == 0xfffd && !strings.Contains(text, "\ufffd")
 				}); i >= 0 {
 					t.Fatalf("a terminal obeys byte %d of %q", i, line)
 				}

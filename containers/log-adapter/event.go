@@ -3,7 +3,8 @@ package main
 import (
 	"strconv"
 	"time"
-	"unicode/utf8"
+
+	"distlab/containers/internal/jsontext"
 )
 
 // Event is what an app had to say, whatever its log looks like.
@@ -90,65 +91,13 @@ func severity(word string) int {
 	return 0
 }
 
-const (
-	rfc3339 = "2006-01-02T15:04:05.999999999Z07:00"
-	hex     = "0123456789abcdef"
-)
-
-// appendText appends a JSON string that is safe on a terminal too: control characters of both sets, line separators and what is
-// no UTF-8 are escaped, so that nothing in a log can begin a line or move a cursor.
-func appendText(b []byte, s string) []byte {
-	b = append(b, '"')
-	return append(appendEscaped(b, s, true), '"')
-}
-
-func appendEscaped(b []byte, s string, quote bool) []byte {
-	from := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= 0x20 && c != 0x7f && (c != '"' && c != '\\' || !quote) {
-				i++
-				continue
-			}
-			b = append(b, s[from:i]...)
-			switch c {
-			case '"', '\\':
-				b = append(b, '\\', c)
-			case '\n':
-				b = append(b, '\\', 'n')
-			case '\t':
-				b = append(b, '\\', 't')
-			case '\r':
-				b = append(b, '\\', 'r')
-			default:
-				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			}
-			i++
-			from = i
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError || unsafe(r) { // also where another has put it for what was no character
-			b = append(b, s[from:i]...)
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-			from = i + n
-		}
-		i += n
-	}
-	return append(b, s[from:]...)
-}
-
-// unsafe are the controls above ASCII: C1, line and paragraph separators, and what turns the direction of text.
-func unsafe(r rune) bool {
-	return r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
-}
+const rfc3339 = "2006-01-02T15:04:05.999999999Z07:00"
 
 func appendKey(b []byte, key string) []byte {
 	if n := len(b); b[n-1] != '{' {
 		b = append(b, ',')
 	}
-	return append(appendText(b, key), ':')
+	return append(jsontext.Append(b, key), ':')
 }
 
 func appendTime(b []byte, t time.Time) []byte {
@@ -165,13 +114,13 @@ var renders = map[string]Render{"otel": appendOTel, "ecs": appendECS}
 // fields are those of an event that its format does not give.
 func (e *Event) fields(b []byte) []byte {
 	if e.Source != "" {
-		b = appendText(appendKey(b, "log.source"), e.Source)
+		b = jsontext.Append(appendKey(b, "log.source"), e.Source)
 	}
 	if e.Format != "" {
-		b = appendText(appendKey(b, "log.format"), e.Format)
+		b = jsontext.Append(appendKey(b, "log.format"), e.Format)
 	}
 	if e.Zone != "" {
-		b = appendText(appendKey(b, "log.time.zone"), e.Zone)
+		b = jsontext.Append(appendKey(b, "log.time.zone"), e.Zone)
 	}
 	for _, f := range []struct {
 		key string
@@ -187,7 +136,7 @@ func (e *Event) fields(b []byte) []byte {
 		}
 	}
 	if e.Unparsed != "" {
-		b = appendText(appendKey(b, "log.unparsed"), e.Unparsed)
+		b = jsontext.Append(appendKey(b, "log.unparsed"), e.Unparsed)
 	}
 	return b
 }
@@ -210,9 +159,9 @@ func (e *Event) attrs(b []byte, taken func(string) bool) []byte {
 		switch {
 		case key == "":
 		case a.JSON:
-			b = appendEscaped(appendKey(b, key), a.Value, false)
+			b = jsontext.Escape(appendKey(b, key), a.Value, false)
 		default:
-			b = appendText(appendKey(b, key), a.Value)
+			b = jsontext.Append(appendKey(b, key), a.Value)
 		}
 	}
 	return b
@@ -227,20 +176,20 @@ func appendOTel(b []byte, e *Event, service string) []byte {
 	b = appendTime(append(b, `{"Timestamp":`...), at)
 	b = appendTime(append(b, `,"ObservedTimestamp":`...), e.Observed)
 	if e.Level != "" {
-		b = appendText(append(b, `,"SeverityText":`...), e.Level)
+		b = jsontext.Append(append(b, `,"SeverityText":`...), e.Level)
 	}
 	if e.Severity > 0 {
 		b = strconv.AppendInt(append(b, `,"SeverityNumber":`...), int64(e.Severity), 10)
 	}
-	b = appendText(append(b, `,"Body":`...), e.Body)
+	b = jsontext.Append(append(b, `,"Body":`...), e.Body)
 	b = e.fields(append(b, `,"Attributes":{`...))
 	b = e.attrs(b, nil)
 	if e.Original != "" {
-		b = appendText(appendKey(b, "log.record.original"), e.Original)
+		b = jsontext.Append(appendKey(b, "log.record.original"), e.Original)
 	}
 	b = append(b, '}')
 	if service != "" {
-		b = append(appendText(append(b, `,"Resource":{"service.name":`...), service), '}')
+		b = append(jsontext.Append(append(b, `,"Resource":{"service.name":`...), service), '}')
 	}
 	return append(b, '}', '\n')
 }
@@ -272,9 +221,9 @@ func appendECS(b []byte, e *Event, service string) []byte {
 	b = appendTime(append(b, `{"@timestamp":`...), at)
 	b = appendTime(append(b, `,"event.created":`...), e.Observed)
 	if e.Level != "" {
-		b = appendText(append(b, `,"log.level":`...), e.Level)
+		b = jsontext.Append(append(b, `,"log.level":`...), e.Level)
 	}
-	b = appendText(append(b, `,"message":`...), e.Body)
+	b = jsontext.Append(append(b, `,"message":`...), e.Body)
 	b = append(b, `,"ecs.version":"8.11.0"`...)
 	b = e.fields(b)
 	renamed := *e
@@ -284,7 +233,7 @@ func appendECS(b []byte, e *Event, service string) []byte {
 		if name, ok := ecsNames[a.Key]; ok {
 			names[name] = true
 			if own(name) { // of syslog's: ours to give
-				b = appendText(appendKey(b, name), a.Value)
+				b = jsontext.Append(appendKey(b, name), a.Value)
 				a.Key = ""
 			} else {
 				a.Key = name
@@ -301,10 +250,10 @@ func appendECS(b []byte, e *Event, service string) []byte {
 	renamed.Attrs = kept
 	b = renamed.attrs(b, ecsTaken)
 	if e.Original != "" {
-		b = appendText(appendKey(b, "event.original"), e.Original)
+		b = jsontext.Append(appendKey(b, "event.original"), e.Original)
 	}
 	if service != "" {
-		b = appendText(appendKey(b, "service.name"), service)
+		b = jsontext.Append(appendKey(b, "service.name"), service)
 	}
 	return append(b, '}', '\n')
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -38,8 +39,9 @@ type Stream struct {
 	batch   int
 	first   time.Time
 	last    time.Time
-	cut     bool // lines over the limit were left out of the event that is held
-	flushed bool // the last event was ended by time
+	cut     bool   // lines over the limit were left out of the event that is held
+	flushed bool   // the last event was ended by time
+	fault   string // of the parser that read the last line
 }
 
 // held says that an event waits for more.
@@ -50,9 +52,11 @@ const forget = 20
 
 // detect finds the format of a line.
 func (s *Stream) detect(line string, e *Event) *Format {
-	try := func(f *Format) bool {
+	s.fault = ""
+	try := func(f *Format) (ok bool) {
 		*e = Event{}
-		return f.Parse(s.Clock, line, e)
+		s.guard(f.Name, func() { ok = f.Parse(s.Clock, line, e) })
+		return ok
 	}
 	if f := s.Told; f != nil {
 		if try(f) {
@@ -76,6 +80,17 @@ func (s *Stream) detect(line string, e *Event) *Format {
 		}
 	}
 	return nil
+}
+
+// guard does what reads a line. A parser's fault costs this line its fields, and not the process its life: the line would be
+// read again at the next start, and end that, too.
+func (s *Stream) guard(what string, read func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.fault = fmt.Sprintf("a fault of the reader of %s: %v", what, v)
+		}
+	}()
+	read()
 }
 
 // Add takes the next line.
@@ -235,7 +250,7 @@ func (s *Stream) Flush() {
 	}
 	if len(lines) > 1 || !known {
 		if !known || s.joins {
-			exception(lines, e, known)
+			s.guard("traces", func() { exception(lines, e, known) })
 		}
 		if len(lines) > 1 {
 			e.Body += "\n" + strings.Join(lines[1:], "\n")
@@ -271,6 +286,8 @@ func hasException(e *Event) bool {
 // why says what was expected of a line.
 func (s *Stream) why() string {
 	switch {
+	case s.fault != "":
+		return s.fault
 	case s.Told != nil:
 		return "not " + s.Told.Name
 	case s.found != nil:

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"distlab/containers/internal/follow"
+	"distlab/containers/internal/jsontext"
 )
 
 // appendOTLP adds records as one ExportLogsServiceRequest in OTLP's JSON encoding: a resource with the lines of one file
@@ -34,7 +35,7 @@ func appendOTLP(b []byte, records []follow.Record, host, service string, now tim
 		b = append(b, `","body":{`...)
 		if utf8.Valid(r.Text) {
 			b = append(b, `"stringValue":`...)
-			b = appendString(b, r.Text)
+			b = jsontext.Append(b, r.Text)
 		} else {
 			b = append(b, `"bytesValue":"`...)
 			b = base64.StdEncoding.AppendEncode(b, r.Text)
@@ -62,6 +63,6 @@ func appendAttribute(b []byte, key, value string, sep bool) []byte {
 	b = append(b, `{"key":"`...)
 	b = append(b, key...)
 	b = append(b, `","value":{"stringValue":`...)
-	b = appendString(b, value)
+	b = jsontext.Append(b, value)
 	return append(b, `}}`...)
 }

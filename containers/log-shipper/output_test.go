@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"distlab/containers/internal/follow"
+	"distlab/containers/internal/jsontext"
 )
 
 // odd are texts that an encoding may get wrong.
@@ -70,7 +71,7 @@ func FuzzString(f *testing.F) {
 	f.Add("\xff\xc3\x28\xed\xa0\x80")
 	f.Fuzz(func(t *testing.T, s string) {
 		var got string
-		if err := json.Unmarshal(appendString(nil, s), &got); err != nil {
+		if err := json.Unmarshal(jsontext.Append(nil, s), &got); err != nil {
 			t.Fatal(err)
 		}
 		if want := strings.ToValidUTF8(s, "\ufffd"); strings.ReplaceAll(got, "\ufffd", "") != strings.ReplaceAll(want, "\ufffd", "") {
