@@ -156,7 +156,13 @@ var errNothing = errors.New("nothing there")
 
 // readOnce reads each file into its place in texts, whose memory it uses again.
 func readOnce(folder string, names []string, texts [][]byte) error {
+	// This walks the links one by one, where open(2) does it in one go: a reader that is put aside amid them, for longer than
+	// two versions last, is led to one that is gone. That is no absence of a file.
+	led, _ := os.Readlink(filepath.Join(folder, link))
 	first, err := filepath.EvalSymlinks(filepath.Join(folder, filepath.FromSlash(names[0])))
+	if now, _ := os.Readlink(filepath.Join(folder, link)); err != nil && now != led {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNothing, err)
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +21,7 @@ import (
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
 	"distlab/containers/internal/etcd"
+	"distlab/containers/internal/pemfile"
 	"distlab/containers/internal/procs"
 )
 
@@ -105,13 +105,9 @@ func (c config) source() (Source, error) {
 	}
 	tlsConfig := &tls.Config{}
 	if c.SourceCA != "" {
-		pem, err := os.ReadFile(c.SourceCA)
-		if err != nil {
+		var err error
+		if tlsConfig.RootCAs, err = pemfile.Pool(c.SourceCA); err != nil {
 			return nil, fmt.Errorf("SOURCE_CA_PATH: %w", err)
-		}
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("SOURCE_CA_PATH: %s has no certificate", c.SourceCA)
 		}
 	}
 	client := &http.Client{Transport: &http.Transport{

@@ -476,7 +476,7 @@ func TestEtcd(t *testing.T) {
 	fake.put(func(k map[string]string) {
 		k["/shop/a"], k["/shop/d/b"], k["/shop"], k["/shop0"], k["/other/a"] = "1", "1", "not below it", "nor this", "x"
 	})
-	e := newEtcdSource(5 * time.Second, srv.URL)
+	e := newEtcdSource(5*time.Second, srv.URL)
 	set, err := e.Next(t.Context(), "")
 	if err != nil || set.Digest() != (Files{"a": "1", "d/b": "1"}).Digest() || set.Tag != "2" || set.Version != "revision 2" {
 		t.Fatalf("%+v %v", set, err)
@@ -557,7 +557,7 @@ func TestEtcdEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	e := newEtcdSource(time.Second, "http://" + ln.Addr().String(), srv.URL)
+	e := newEtcdSource(time.Second, "http://"+ln.Addr().String(), srv.URL)
 	if _, err := e.Next(t.Context(), ""); err == nil {
 		t.Error("nobody there, and no error")
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 
 	"distlab/containers/internal/pemfile"
@@ -28,22 +27,9 @@ func (f tlsFiles) config(addr string) (*tls.Config, error) {
 	if name == "" {
 		name, _, _ = net.SplitHostPort(addr)
 	}
-	cfg := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
-	if f.CAPath != "" {
-		var err error
-		if cfg.RootCAs, err = pemfile.Pool(f.CAPath); err != nil {
-			return nil, fmt.Errorf("TLS_CA_PATH: %w", err)
-		}
-	}
-	if (f.CertPath == "") != (f.KeyPath == "") {
-		return nil, errors.New("TLS_CERT_PATH and TLS_KEY_PATH: one without the other: a client certificate is both")
-	}
-	if f.CertPath != "" {
-		pair, err := pemfile.LoadPair(f.CertPath, f.KeyPath)
-		if err != nil {
-			return nil, fmt.Errorf("TLS_CERT_PATH and TLS_KEY_PATH: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
+	cfg, err := pemfile.Client(name, f.CAPath, f.CertPath, f.KeyPath)
+	if err != nil {
+		return nil, err
 	}
 	switch f.Mode {
 	case "preferred", "required": // against who listens, not against who pretends

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
 	"distlab/containers/internal/follow"
+	"distlab/containers/internal/pemfile"
 )
 
 type config struct {
@@ -121,13 +121,8 @@ func (cfg config) output(m *metrics) (Output, error) {
 	}
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
 	if cfg.StoreCAPath != "" {
-		text, err := os.ReadFile(cfg.StoreCAPath)
-		if err != nil {
-			return nil, err
-		}
-		secure.RootCAs = x509.NewCertPool()
-		if !secure.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s: no certificate in it", cfg.StoreCAPath)
+		if secure.RootCAs, err = pemfile.Pool(cfg.StoreCAPath); err != nil {
+			return nil, fmt.Errorf("STORE_CA_PATH: %w", err)
 		}
 	}
 	if cfg.Output == "syslog" {

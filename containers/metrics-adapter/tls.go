@@ -1,9 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
-	"errors"
-	"fmt"
 
 	"distlab/containers/internal/pemfile"
 )
@@ -18,25 +17,5 @@ type tlsFiles struct {
 
 // config is for one host. Files are read once, so that a wrong path is a failure at the start.
 func (f tlsFiles) config(host string) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if f.ServerName != "" {
-		cfg.ServerName = f.ServerName
-	}
-	if f.CAPath != "" {
-		var err error
-		if cfg.RootCAs, err = pemfile.Pool(f.CAPath); err != nil {
-			return nil, fmt.Errorf("TLS_CA_PATH: %w", err)
-		}
-	}
-	if (f.CertPath == "") != (f.KeyPath == "") {
-		return nil, errors.New("TLS_CERT_PATH and TLS_KEY_PATH: one without the other: a client certificate is both")
-	}
-	if f.CertPath != "" {
-		pair, err := pemfile.LoadPair(f.CertPath, f.KeyPath)
-		if err != nil {
-			return nil, fmt.Errorf("TLS_CERT_PATH and TLS_KEY_PATH: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg, nil
+	return pemfile.Client(cmp.Or(f.ServerName, host), f.CAPath, f.CertPath, f.KeyPath)
 }

@@ -249,3 +249,26 @@ func isKey(block *pem.Block) bool {
 func isParameters(block *pem.Block) bool {
 	return block.Type == "EC PARAMETERS" || block.Type == "DH PARAMETERS"
 }
+
+// Client is the configuration of a client of that server. Each path may be empty: of the CA, then the system's are believed; of
+// certificate and key, both or none, then none is shown. The errors name the settings as all containers have them.
+func Client(server, caPath, certPath, keyPath string) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: server, MinVersion: tls.VersionTLS12}
+	if caPath != "" {
+		var err error
+		if cfg.RootCAs, err = Pool(caPath); err != nil {
+			return nil, fmt.Errorf("TLS_CA_PATH: %w", err)
+		}
+	}
+	if (certPath == "") != (keyPath == "") {
+		return nil, errors.New("TLS_CERT_PATH and TLS_KEY_PATH: one without the other: a client certificate is both")
+	}
+	if certPath != "" {
+		pair, err := LoadPair(certPath, keyPath)
+		if err != nil {
+			return nil, fmt.Errorf("TLS_CERT_PATH and TLS_KEY_PATH: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}

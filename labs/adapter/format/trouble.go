@@ -19,7 +19,7 @@ var shop string
 func sourceDown(m *check.M) check.Result {
 	well(m)
 	var ways check.Ways
-	look := func(way, away string, states ...string) {
+	look := func(way, away, state string) {
 		p := ask(m, "/records?limit=1000")
 		others := true
 		for _, f := range feeds {
@@ -28,14 +28,17 @@ func sourceDown(m *check.M) check.Result {
 			}
 		}
 		s := p.of(away)
-		ways.Way(way).Note(p.code == http.StatusOK && p.Partial && others && slices.Contains(states, s.State) && s.Error != "",
+		ways.Way(way).Note(p.code == http.StatusOK && p.Partial && others && s.State == state && s.Error != "",
 			"%d, partial %v, %+v", p.code, p.Partial, p.Sources)
 		whole := m.Get(adapter, apiPort, "/records?limit=1000&partial=forbid")
 		ways.Way(way+", a part forbidden").Note(whole.Status == http.StatusServiceUnavailable &&
 			whole.Header.Get("Content-Type") == "application/problem+json", "%d %s", whole.Status, whole.Body)
-		alone := m.Get(adapter, apiPort, "/records?source="+away)
-		empty := alone.Status == http.StatusServiceUnavailable || states[0] == "incomplete"
-		ways.Way(way+", asked alone").Note(empty, "%d %s", alone.Status, alone.Body)
+		alone := ask(m, "/records?source="+away)
+		right := alone.code == http.StatusServiceUnavailable
+		if state == "incomplete" { // what came is told, and that it is a part
+			right = alone.code == http.StatusOK && alone.Partial && len(alone.Items) == parts/2 && alone.of(away).State == state
+		}
+		ways.Way(way+", asked alone").Note(right, "%d, %d records, %+v", alone.code, len(alone.Items), alone.Sources)
 	}
 	for i, mode := range []string{"error", "hang", "cut"} {
 		state := "down"
