@@ -54,6 +54,8 @@ func sameRecord(m *check.M) check.Result {
 	tagged := m.Get(adapter, apiPort, "/records")
 	again := m.Get(adapter, apiPort, "/records", "If-None-Match", tagged.Header.Get("ETag"))
 	ways.Way("its tag").Note(again.Status == http.StatusNotModified && len(again.Body) == 0, "%d", again.Status)
+	fewer := m.Get(adapter, apiPort, "/records?limit=7", "If-None-Match", tagged.Header.Get("ETag"))
+	ways.Way("its tag").Note(fewer.Status == http.StatusOK && fewer.Header.Get("ETag") != tagged.Header.Get("ETag"), "another answer has it, too: %d", fewer.Status)
 	return ways.Decide()
 }
 
