@@ -105,9 +105,16 @@ func atomic(m *check.M) check.Result {
 			}
 		},
 		func(m *check.M) {
-			// Who opens the folder once reads one commit, however often the link is turned meanwhile.
+			// Who opens the folder once reads one commit, however often the link is turned meanwhile. No process is begun
+			// for a look: there are thousands in the time that a checkout takes.
 			for open(done) {
-				out := m.Exec(app, "sh", "-c", "i=0; while [ $i -lt 50 ]; do i=$((i+1)); cd -P /site/live && cat z-last a-first z-last | tr '\\n' ' '; echo; done 2>&1")
+				out := m.Exec(app, "sh", "-c", `
+i=0
+while [ $i -lt 1000 ]; do
+  i=$((i+1)) a= b= c=
+  cd -P /site/live && read a <z-last && read b <a-first && read c <z-last
+  echo "$a $b $c"
+done 2>&1`)
 				for line := range strings.Lines(out) {
 					words := strings.Fields(line)
 					volume.Note(len(words) == 3 && words[0] == words[1] && words[1] == words[2], "%.200s", line)
