@@ -123,9 +123,9 @@ func TestBelief(t *testing.T) {
 // TestOwnFault: that this machine has no descriptor left is no fault of an instance, whoever finds it out.
 func TestOwnFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		short := false
+		var short atomic.Bool
 		own := func() (net.Conn, error) {
-			if short {
+			if short.Load() {
 				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
 			}
 			return accept()
@@ -133,7 +133,7 @@ func TestOwnFault(t *testing.T) {
 		s := newService(t, fakes{"a:1": own, "b:1": own}, nil)
 		s.Hear(says("a", "b"), nil)
 		want(t, s, "first", "a up, b up")
-		short = true
+		short.Store(true)
 		time.Sleep(time.Minute) // of checks
 		want(t, s, "no descriptor for checks", "a up, b up")
 		b := s.choose(map[*backend]bool{})
