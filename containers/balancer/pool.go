@@ -24,11 +24,12 @@ type Member struct {
 
 // Replica is one server of the pool, as long as it is a member or has something in flight.
 type Replica struct {
-	Member
+	Addr    string          // as in Member; this one never changes and needs no lock
 	Backend forward.Backend // how it is asked
 	counter replicaMetrics
 
 	// The following are the pool's, under its mu.
+	Member
 	peer     *balance.Peer
 	checked  bool          // a check has said something
 	healthy  bool          // what the checks say
@@ -105,7 +106,7 @@ func (p *Pool) Set(members []Member) {
 		if i >= 0 {
 			r = p.replicas[i]
 		} else {
-			r = &Replica{peer: &balance.Peer{}, first: p.replicas == nil}
+			r = &Replica{Addr: m.Addr, peer: &balance.Peer{}, first: p.replicas == nil}
 			r.Backend.Addr = m.Addr
 			r.counter = p.Metrics.replica(m.Addr)
 		}

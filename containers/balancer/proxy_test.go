@@ -229,6 +229,20 @@ func TestSticky(t *testing.T) {
 	})
 }
 
+// TestSetWhileAsked: the list may be said anew at any moment; the race detector looks on.
+func TestSetWhileAsked(t *testing.T) {
+	both(t, func(t *testing.T, careful bool) {
+		a, b := startServer(t, "a", nil), startServer(t, "b", nil)
+		url, p := start(t, careful, func(p *Proxy) { p.Sticky = &Sticky{Name: "at", Secret: "s"} }, a.addr, b.addr)
+		for i := range 100 {
+			if code, _, _ := do(t, "GET", url, ""); code != 200 {
+				t.Fatalf("answered %d", code)
+			}
+			p.Pool.Set([]Member{{Addr: a.addr, Weight: 1 + i%2}, {Addr: b.addr, Weight: 1, MaxConns: i % 3 * 10}})
+		}
+	})
+}
+
 func TestWaitsForRoom(t *testing.T) {
 	both(t, func(t *testing.T, careful bool) {
 		release := make(chan struct{})
