@@ -21,10 +21,12 @@ type body struct {
 	control *http.ResponseController
 	limit   time.Duration // between two parts
 	set     time.Time     // when the deadline was
-	tee     Tee           // nil: none
+
+	// What the first attempt says; an attempt that was given up may still read.
+	tee  Tee // nil: none
+	keep int // how many bytes to keep
 
 	mu       sync.Mutex // guards the following; held while the client is read
-	keep     int        // how many bytes to keep
 	kept     []byte
 	end      error
 	trailers func()
@@ -54,10 +56,13 @@ type attempt struct {
 	at int
 }
 
-func (b *body) attempt() *attempt {
+func (b *body) attempt(keep int, tee Tee) *attempt {
 	a := &attempt{body: b}
 	b.gate.Lock()
 	defer b.gate.Unlock()
+	if b.current == nil {
+		b.keep, b.tee = keep, tee
+	}
 	b.current = a
 	return a
 }

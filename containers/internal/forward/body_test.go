@@ -33,8 +33,7 @@ func newBody(src io.ReadCloser) *body {
 func TestNoReadAfterTheEnd(t *testing.T) {
 	src := &touchy{t: t, read: func(p []byte) (int, error) { return copy(p, "abc"), nil }}
 	b := newBody(src)
-	b.keep = 100
-	first, second := b.attempt(), b.attempt()
+	first, second := b.attempt(100, nil), b.attempt(100, nil)
 	buf := make([]byte, 10)
 	if _, err := first.Read(buf); !errors.Is(err, errGone) {
 		t.Errorf("an attempt that was given up: %v", err)
@@ -44,7 +43,7 @@ func TestNoReadAfterTheEnd(t *testing.T) {
 	}
 	b.finish()
 	src.over = true
-	for _, a := range []*attempt{first, second, b.attempt()} {
+	for _, a := range []*attempt{first, second, b.attempt(100, nil)} {
 		if n, err := a.Read(buf); n != 0 || !errors.Is(err, errGone) {
 			t.Errorf("after the end: %d, %v", n, err)
 		}
@@ -54,7 +53,7 @@ func TestNoReadAfterTheEnd(t *testing.T) {
 // TestPanickingBody: whatever a body does, it ends one request.
 func TestPanickingBody(t *testing.T) {
 	b := newBody(&touchy{t: t, read: func([]byte) (int, error) { panic("invalid concurrent Body.Read call") }})
-	if _, err := b.attempt().Read(make([]byte, 10)); err == nil {
+	if _, err := b.attempt(100, nil).Read(make([]byte, 10)); err == nil {
 		t.Error("no error")
 	}
 }
@@ -70,7 +69,7 @@ func TestWhoseFault(t *testing.T) {
 		return 0, io.ErrUnexpectedEOF
 	}})
 	x := &Exchange{Request: httptest.NewRequest("POST", "/", nil).WithContext(ctx), body: b}
-	go b.attempt().Read(make([]byte, 10))
+	go b.attempt(100, nil).Read(make([]byte, 10))
 	<-entered
 	if got := x.FaultOf(io.EOF); got != BodyBroken {
 		t.Errorf("fault %d, want %d", got, BodyBroken)

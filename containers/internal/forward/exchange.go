@@ -154,8 +154,7 @@ func (x *Exchange) Ask(b *Backend) (*http.Response, error) {
 	req.URL = &u
 	SetTarget(req, x.Target)
 	if x.body != nil {
-		x.body.keep, x.body.tee = x.Keep, x.Tee
-		req.Body = x.body.attempt()
+		req.Body = x.body.attempt(x.Keep, x.Tee)
 	}
 	if early := x.Client.early.Swap(nil); early != nil { // the fast path has asked it already
 		x.broken = early.Broken
