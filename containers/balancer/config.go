@@ -178,33 +178,7 @@ func (cfg config) forwarder() *http1.Forwarder {
 	return &http1.Forwarder{Trusted: cfg.TrustedProxies, Scheme: "http"}
 }
 
-// What one of each takes at most, with the garbage that comes with it: an idle connection 21 KiB, a request 67 KiB and the
-// body that is kept of it. Source: the splitter's measurements, on the same engine.
-const (
-	baseMemory       = 16 << 20
-	connectionMemory = 24 << 10
-	requestMemory    = 80 << 10
-	baseFiles        = 256
-)
-
-// fit lowers limits to what the resources bear: a flood is to be turned away, not to get the process killed.
-func (cfg config) fit(r daemon.Resources) config {
-	connections, requests := uint64(cfg.MaxConnections), uint64(cfg.MaxRequests)
-	if r.Memory > 0 {
-		spare := uint64(1 << 20)
-		if r.Memory > baseMemory {
-			spare = max(spare, r.Memory-baseMemory)
-		}
-		connections = min(connections, max(1, spare*2/3/connectionMemory))
-		requests = min(requests, max(1, spare/3/(requestMemory+uint64(cfg.RetryBody))))
-	}
-	if r.Files > 0 {
-		spare := uint64(3)
-		if r.Files > baseFiles {
-			spare = max(spare, r.Files-baseFiles)
-		}
-		connections, requests = min(connections, spare*2/3), min(requests, spare/3) // a request has a connection to a replica, too
-	}
-	cfg.MaxConnections, cfg.MaxRequests = int(connections), int(requests)
-	return cfg
+// cost is the splitter's, which has the same engine: an idle connection 21 KiB, a request 67 KiB and the body that is kept of it.
+func (cfg config) cost() daemon.Cost {
+	return daemon.Cost{Own: 16 << 20, Connection: 24 << 10, Request: 80<<10 + uint64(cfg.RetryBody), Pairs: cfg.Mode == "tcp"}
 }

@@ -41,13 +41,7 @@ type Status struct {
 }
 
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
-	has := daemon.Available()
-	daemon.CollectWithin(has.Memory)
-	asked := cfg
-	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
-		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
-			"memory_bytes", has.Memory, "file_descriptors", has.Files)
-	}
+	p.Fit(&cfg.MaxConnections, &cfg.MaxRequests, cfg.cost())
 	metrics := NewMetrics(p.Metrics)
 	pool := cfg.pool(metrics)
 	members := &Membership{

@@ -84,9 +84,10 @@ func TestFit(t *testing.T) {
 		{"none asked", daemon.Resources{Memory: 64 << 20}, []string{"MAX_CONNECTIONS=0", "MAX_REQUESTS=0"}, 0, 0},
 	}
 	for _, tt := range tests {
-		got := load(t, append(tt.vars, twoArms)...).fit(tt.has)
-		if got.MaxConnections != tt.connections || got.MaxRequests != tt.requests {
-			t.Errorf("%s: %d connections, %d requests", tt.name, got.MaxConnections, got.MaxRequests)
+		cfg := load(t, append(tt.vars, twoArms)...)
+		connections, requests := tt.has.Fit(cfg.MaxConnections, cfg.MaxRequests, cfg.cost())
+		if connections != tt.connections || requests != tt.requests {
+			t.Errorf("%s: %d connections, %d requests", tt.name, connections, requests)
 		}
 	}
 }

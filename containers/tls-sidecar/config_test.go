@@ -81,9 +81,9 @@ func TestFit(t *testing.T) {
 		{"no limit", daemon.Resources{Memory: 64 << 20, Files: 1024}, limits{0, 0}, limits{0, 0}},
 	}
 	for _, tt := range tests {
-		got := config{MaxConnections: tt.ask.connections, MaxRequests: tt.ask.requests}.fit(tt.has)
-		if (limits{got.MaxConnections, got.MaxRequests}) != tt.want {
-			t.Errorf("%s: %d connections and %d requests, want %v", tt.name, got.MaxConnections, got.MaxRequests, tt.want)
+		connections, requests := tt.has.Fit(tt.ask.connections, tt.ask.requests, cost)
+		if (limits{connections, requests}) != tt.want {
+			t.Errorf("%s: %d connections and %d requests, want %v", tt.name, connections, requests, tt.want)
 		}
 	}
 }

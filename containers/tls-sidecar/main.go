@@ -34,14 +34,7 @@ const (
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	ctx, stop := context.WithCancel(ctx) // ON_CHANGE=exit stops from within
 	defer stop()
-	has := daemon.Available()
-	daemon.CollectWithin(has.Memory)
-	pace(has.Memory)
-	asked := cfg
-	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
-		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
-			"memory_bytes", has.Memory, "file_descriptors", has.Files)
-	}
+	pace(p.Fit(&cfg.MaxConnections, &cfg.MaxRequests, cost).Memory)
 	metrics := NewMetrics(p.Metrics)
 	certificates, err := cfg.certificates(p.Log, metrics)
 	if err != nil {
