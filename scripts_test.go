@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -140,6 +141,10 @@ func (b wrapper) replace(old, with string) {
 // TestInterruptedWrapper: a signal while scripts/lab looks around ends the command, also where what it runs then does not mind.
 func TestInterruptedWrapper(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		// Under nohup it is ignored, here and in what is started here, but not once somebody has asked for it.
+		minded := make(chan os.Signal, 1)
+		signal.Notify(minded, s)
+		defer signal.Stop(minded)
 		b := newWrapper(t, false)
 		b.stub("find", "trap '' INT TERM HUP; echo looking; while [ ! -e "+b.clone+"/go ]; do sleep 0.01; done")
 		cmd, out := b.command(nil, "explain", "x")
