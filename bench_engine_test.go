@@ -15,11 +15,13 @@ import (
 	"distlab/labs"
 )
 
-// TestBench runs every comparison, quickly: that all of it runs and counts, not what comes of it.
+// TestBench runs every comparison, quickly: that all of it runs and counts, not what comes of it. So it may run beside the people
+// of TestLabReadme.
 func TestBench(t *testing.T) {
 	if testing.Short() {
 		t.SkipNow()
 	}
+	t.Parallel()
 	if err := tool(); err != nil {
 		t.Fatal(err)
 	}

@@ -167,6 +167,7 @@ func TestLabReadme(t *testing.T) {
 		t.Log("-short leaves out what needs Docker")
 		return
 	}
+	t.Parallel()
 	engine(t)
 	type readme struct {
 		lab   string
