@@ -180,6 +180,7 @@ func TestLabReadme(t *testing.T) {
 			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
+			{"serving/cache", []string{"; hit; ttl=", "trouble, as told", "1 object purged", "20 200", "2 of 2 claims passed", "variant cache-everything"}},
 			{"adapter/metrics", []string{"redis_up 0", "3 of 3 claims passed", "variant dies-with-app"}},
 		},
 		"second": {

@@ -27,6 +27,7 @@ var protocols = map[string][]string{
 	"format-adapter":    {metrics, "go.yaml.in/yaml/v4", "golang.org/x/net", "golang.org/x/text"}, // sources are YAML; encodings
 	"legacy-feed":       {metrics, "golang.org/x/text"},
 	"health-adapter":    {metrics, "github.com/go-sql-driver/mysql"},
+	"http-cache":        {metrics, "github.com/maypok86/otter/v2"}, // W-TinyLFU by bytes
 	"internal":          {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":        {metrics, "github.com/coder/websocket"},
 	"pause":             {},

@@ -143,7 +143,7 @@ func birth(h http.Header, asked, answered time.Time) time.Time {
 		age += delta(strings.TrimSpace(first))
 	}
 	if sent, there := date(h, "Date"); there && !sent.IsZero() {
-		age = max(age, answered.Sub(sent))
+		age = max(age, answered.Truncate(time.Second).Sub(sent)) // a Date has no fractions
 	}
 	return answered.Add(-age)
 }
