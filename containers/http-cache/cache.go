@@ -228,6 +228,11 @@ func (c *Cache) look(r *request) {
 				c.serve(r.Exchange, o, told{hit: true, detail: "stale-while-revalidate"})
 				return
 			}
+			if try == 0 && now.Before(known.failed) && c.mayFail(o, now) {
+				r.result = "stale"
+				c.serve(r.Exchange, o, told{hit: true, detail: "stale-if-error"})
+				return
+			}
 			t.fwd = "stale"
 			if o.Left(now) > 0 {
 				t.fwd = "request"
@@ -401,7 +406,7 @@ func (c *Cache) give(r *request, resp *http.Response) {
 // asked, and with ours to those who waited, after one more try for all of them together.
 func (c *Cache) failed(r *request, f *Flight, stale *Object, t *told, first, again bool) bool {
 	now := c.Store.Now()
-	if stale != nil && !stale.NoStale && (-stale.Left(now) < stale.Error) {
+	if stale != nil && c.mayFail(stale, now) {
 		r.result = "stale"
 		t.detail = "stale-if-error"
 		c.serve(r.Exchange, stale, *t)
@@ -433,6 +438,9 @@ func (c *Cache) failed(r *request, f *Flight, stale *Object, t *told, first, aga
 	}
 	return true
 }
+
+// mayFail is whether an object may be used since the origin cannot answer.
+func (c *Cache) mayFail(o *Object, now time.Time) bool { return !o.Check && -o.Left(now) < o.Error }
 
 // purge forgets the request's target, or all that has the tags that its Cache-Tag names.
 func (c *Cache) purge(r *request) {

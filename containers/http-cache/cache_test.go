@@ -219,6 +219,12 @@ func TestStale(t *testing.T) {
 					t.Errorf("%d, want %d", a.Status, c.want)
 				}
 			}
+			n := b.fetches()
+			b.get("/")
+			if again := b.fetches() > n; again != (c.want == 500) {
+				t.Errorf("at once asked again: %v", again)
+			}
+			b.Pass(time.Second)
 			b.say(b.with("better", "Cache-Control: max-age=60"))
 			if a := b.get("/"); a.Body != "better" {
 				t.Errorf("after it: %q", a.Body)

@@ -122,6 +122,7 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 			status = http.StatusGatewayTimeout
 		}
 		c.landed(f, Outcome{err: err, status: status})
+		c.failing(f)
 		return
 	}
 	c.Metrics.asked(class(resp.StatusCode))
@@ -133,6 +134,7 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 	if out.failed() {
 		out.resp, out.why = resp, "status"
 		c.landed(f, out)
+		c.failing(f)
 		return
 	}
 	status, header, body := resp.StatusCode, resp.Header, (*Body)(nil)
@@ -181,6 +183,16 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 		c.landed(f, out)
 		c.pump(f, o, resp.Body)
 		c.leave(f)
+	}
+}
+
+// recovers is what an origin that has failed gets before it is asked again for what may be used stale: nobody is to wait for a server
+// that is away, while there is something to tell.
+const recovers = time.Second
+
+func (c *Cache) failing(f *Flight) {
+	if f.stale != nil && f.stale.Error > 0 {
+		c.Store.spare(f.key, recovers)
 	}
 }
 

@@ -32,6 +32,7 @@ type resource struct {
 	objects []*Object // the newest first
 	vary    []string  // what its last answer varied by
 	apart   time.Time // until then its answers are for one each: nobody waits for another's
+	failed  time.Time // until then the origin is not asked for what may be used stale
 }
 
 func (s *Store) init() {
@@ -112,6 +113,15 @@ func (s *Store) learn(key string, vary []string, apart time.Duration) {
 	})
 }
 
+// spare leaves the origin of a key alone for a while, as far as there is something to answer with.
+func (s *Store) spare(key string, d time.Duration) {
+	until := s.Now().Add(d)
+	s.change(key, func(r resource) resource {
+		r.failed = until
+		return r
+	})
+}
+
 // put stores what a flight has brought, unless it was purged meanwhile: then it is older than the purge.
 func (s *Store) put(f *Flight, o *Object) bool {
 	s.mu.Lock()
@@ -135,7 +145,7 @@ func (s *Store) put(f *Flight, o *Object) bool {
 			}
 			objects = append(objects, old)
 		}
-		r.objects = objects
+		r.objects, r.failed = objects, time.Time{}
 		return r
 	})
 	return true

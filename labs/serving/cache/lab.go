@@ -45,6 +45,7 @@ var Lab = check.Lab{
 		{ID: "tier-lost", Says: "one replica of each tier is killed, and no user sees an error", Timeout: 2 * time.Minute, Measure: check.By(tierLost)},
 		{ID: "bounded", Says: "a cache stays within its memory, and a scan or a thousand variants do not push out what is asked for often", Timeout: 90 * time.Second, Measure: check.By(bounded)},
 	},
+	Bench: &comparison,
 	Variants: []check.Variant{
 		{Name: "no-coalescing", Says: "each miss asks the service", Breaks: []string{"coalesced"}},
 		{Name: "ignores-vary", Says: "an answer in one form is everybody's", Breaks: []string{"coalesced"}},
