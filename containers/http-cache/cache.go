@@ -1,10 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/subtle"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -86,7 +86,8 @@ type request struct {
 	asked   Asked
 	control Control
 	backend *forward.Backend
-	result  string // for the metrics
+	own     http.Header // conditions, taken out of what the origin is told; nil: none
+	result  string      // for the metrics
 }
 
 // handle answers one request.
@@ -172,31 +173,52 @@ func (c *Cache) invalidate(r *request, h http.Header) {
 	}
 }
 
-// question is what the origin is asked for all: nothing in it is one client's alone, but its headers that the answer may vary by.
+// conditions are a client's own, which the cache answers by itself.
+var conditions = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range", "Te", "Expect"}
+
+// common leaves in what the origin is told nothing that is one client's alone, but the headers that an answer may vary by.
+func (r *request) common(unkeyed []string) {
+	h := r.Out.Header
+	for _, name := range conditions {
+		if values, there := h[name]; there {
+			if r.own == nil {
+				r.own = http.Header{}
+			}
+			r.own[name] = values
+			delete(h, name)
+		}
+	}
+	for _, name := range unkeyed {
+		delete(h, name)
+	}
+	if lines := h["Accept-Encoding"]; len(lines) > 0 {
+		if e := plainEncoding(lines); e != "" {
+			h["Accept-Encoding"] = []string{e}
+		} else {
+			delete(h, "Accept-Encoding")
+		}
+	}
+	// The port is what host and scheme say: nothing that a proxy before this one makes of it may get into what is stored.
+	port := "80"
+	if h.Get("X-Forwarded-Proto") == "https" {
+		port = "443"
+	}
+	if i := strings.LastIndexByte(r.Out.Host, ':'); i > strings.LastIndexByte(r.Out.Host, ']') && i < len(r.Out.Host)-1 {
+		port = r.Out.Host[i+1:]
+	}
+	h["X-Forwarded-Port"] = []string{port}
+}
+
+// question is what the origin is asked for all who want the same.
 func (r *request) question(ctx context.Context, stale *Object) *http.Request {
 	req := r.Out.Clone(ctx)
 	req.Method, req.Body, req.ContentLength = http.MethodGet, http.NoBody, 0
-	h := req.Header
-	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range", "Te", "Expect"} {
-		delete(h, name)
-	}
-	if e := plainEncoding(h["Accept-Encoding"]); e != "" {
-		h["Accept-Encoding"] = []string{e}
-	} else {
-		delete(h, "Accept-Encoding")
-	}
-	// The port is what host and scheme say: nothing that a proxy before this one makes of it may get into what is stored.
-	port := map[string]string{"https": "443"}[h.Get("X-Forwarded-Proto")]
-	if _, at, ok := strings.Cut(req.Host, ":"); ok && !strings.Contains(at, "]") {
-		port = at
-	}
-	h["X-Forwarded-Port"] = []string{cmp.Or(port, "80")}
 	if stale != nil {
 		if tag := stale.Header.Get("Etag"); tag != "" {
-			h["If-None-Match"] = []string{tag}
+			req.Header["If-None-Match"] = []string{tag}
 		}
 		if modified := stale.Header.Get("Last-Modified"); modified != "" {
-			h["If-Modified-Since"] = []string{modified}
+			req.Header["If-Modified-Since"] = []string{modified}
 		}
 	}
 	req.URL.Host = r.backend.Addr
@@ -206,11 +228,8 @@ func (r *request) question(ctx context.Context, stale *Object) *http.Request {
 
 // look answers from the store, or asks.
 func (c *Cache) look(r *request) {
-	header := r.question(context.Background(), nil).Header // as the origin would see it
-	for _, name := range c.Unkeyed {
-		delete(header, name)
-		delete(r.Out.Header, name)
-	}
+	r.common(c.Unkeyed)
+	header := r.Out.Header
 	alone := c.NoCollapse || r.asked.NoStore
 	t := told{fwd: "uri-miss"}
 	for try := 0; ; try++ {
@@ -248,7 +267,8 @@ func (c *Cache) look(r *request) {
 		}
 		if try == 0 && o == nil && c.Store.apart(r.key, known, r.asked, now) {
 			t.detail = "apart"
-			c.pass(r, t) // as it came, with the client's own conditions
+			maps.Copy(header, r.own) // as it came, with the client's own conditions
+			c.pass(r, t)
 			return
 		}
 		alone = alone || try > 2 || c.Store.apart(r.key, known, r.asked, now)
@@ -349,7 +369,7 @@ func (c *Cache) answer(r *request, stale *Object, join string, t *told, again bo
 	switch {
 	case out.failed():
 		return c.failed(r, f, stale, t, first, again)
-	case out.object != nil && (first || out.open && out.object.Fits(r.asked, f.header) && c.fits(r, out.object)):
+	case out.object != nil && (first || out.open && out.object.Fits(r.asked, r.Out.Header)):
 		r.result = map[bool]string{true: "miss", false: "collapsed"}[first]
 		if first && stale != nil && out.status == http.StatusNotModified {
 			r.result = "revalidated"
@@ -372,12 +392,6 @@ func (c *Cache) answer(r *request, stale *Object, join string, t *told, again bo
 		t.detail = "alone"
 	}
 	return false
-}
-
-// fits is whether the object varies by nothing in which this request differs from the one that was asked.
-func (c *Cache) fits(r *request, o *Object) bool {
-	header := r.question(context.Background(), nil).Header
-	return o.Fits(r.asked, header)
 }
 
 // give passes the origin's answer to a question on to the one client that it is for, who may have wanted less.

@@ -168,7 +168,7 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 		c.landed(f, out)
 		c.shut(f)
 	case o.Why != "":
-		if f.stale != nil {
+		if f.stale != nil && o.Why != "request-no-store" && o.Why != "personal" {
 			c.Store.drop(f.key, f.stale)
 		}
 		out.resp = resp

@@ -31,8 +31,8 @@ func must[T any](v T, err error) T {
 // clock is the cache's and the origin's.
 type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) Now() time.Time                  { return time.Now().Add(time.Duration(c.ahead.Load())) }
-func (c *clock) Pass(d time.Duration)      { c.ahead.Add(int64(d)) }
+func (c *clock) Now() time.Time               { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) Pass(d time.Duration)         { c.ahead.Add(int64(d)) }
 func (c *clock) date(in time.Duration) string { return c.Now().Add(in).UTC().Format(http.TimeFormat) }
 
 // dates are written {now}, {now+60} or {now-60} in what an origin says.

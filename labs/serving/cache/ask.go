@@ -67,7 +67,9 @@ func fetched(m *check.M) (n int) {
 }
 
 // keep is a Cache-Control that says for how long.
-func keep(more string) map[string]string { return map[string]string{"Cache-Control": "public, " + more} }
+func keep(more string) map[string]string {
+	return map[string]string{"Cache-Control": "public, " + more}
+}
 
 // vocabulary is words that the service knows.
 func vocabulary(m *check.M, n int) []string {

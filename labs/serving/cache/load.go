@@ -85,7 +85,7 @@ func tierLost(m *check.M) check.Result {
 	})
 	ok := t.Failed() == 0 && away.Whole() && back != check.Never
 	return t.Fair(check.Decide(ok, "%d of %d requests failed; %v new visits meanwhile were well; the cache served again after %v",
-		t.Failed(), t.Requests(), &away, back).Want("none; all; at all").Of(t.Requests() + away.All()).Because("%s", away.Odd()))
+		t.Failed(), t.Requests(), &away, back).Want("none; all; at all").Of(t.Requests()+away.All()).Because("%s", away.Odd()))
 }
 
 // bounded asks for words often, and then for more lists than the cache can hold, each once, and for one word in very many forms.
