@@ -102,7 +102,7 @@ func leaderLeaves(m *check.M) check.Result {
 	end := begin(m)
 	defer end()
 	target, path := fresh(m, vocabulary(m, 1)[0])
-	tell(m, trouble{Delay: "5s", Path: path, Header: keep("max-age=600")})
+	tell(m, trouble{Delay: "3s", Path: path, Header: keep("max-age=600")})
 	before := fetched(m)
 	waiting := func(m *check.M, least int) error {
 		var status struct{ Waiting int }

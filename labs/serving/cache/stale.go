@@ -18,7 +18,7 @@ func staleIfError(m *check.M) check.Result {
 	m.Need(p.Status == http.StatusOK && p.Header.Get("X-Mark") == "good", "%d", p.Status)
 	filled := time.Now()
 	tell(m, trouble{Path: path, Status: http.StatusInternalServerError, Header: map[string]string{"X-Mark": "bad"}})
-	past(m, filled, 3*time.Second)
+	past(m, filled, 2500*time.Millisecond)
 	var ways check.Ways
 	good := func(way string) func(m *check.M) error {
 		t := ways.Way(way)
@@ -30,10 +30,10 @@ func staleIfError(m *check.M) check.Result {
 		}
 	}
 	before := fetched(m)
-	m.Hold(1500*time.Millisecond, good("it fails"))
+	m.Hold(1200*time.Millisecond, good("it fails"))
 	m.Need(fetched(m) > before, "nobody asked the service meanwhile")
 	gone := m.Kill(balancer)
-	m.Hold(1500*time.Millisecond, good("it cannot be reached"))
+	m.Hold(1200*time.Millisecond, good("it cannot be reached"))
 	m.Heal(gone)
 	tell(m, trouble{Path: path, Header: map[string]string{"Cache-Control": "public, max-age=1, stale-if-error=600", "X-Mark": "better"}})
 	back, last := m.Until(patience, func(m *check.M) error {
@@ -53,19 +53,19 @@ func staleWhileRevalidate(m *check.M) check.Result {
 	target, path := fresh(m, vocabulary(m, 1)[0])
 	says := func(mark, delay string) {
 		tell(m, trouble{Path: path, Delay: delay, Header: map[string]string{
-			"Cache-Control": "public, max-age=2, stale-while-revalidate=600", "X-Mark": mark,
+			"Cache-Control": "public, max-age=1, stale-while-revalidate=600", "X-Mark": mark,
 		}})
 	}
 	says("old", "")
 	m.Get(first, webPort, target)
 	filled := time.Now()
-	says("new", "3s")
-	past(m, filled, 4*time.Second)
+	says("new", "2s")
+	past(m, filled, 2500*time.Millisecond)
 	before := fetched(m)
 	var stale check.Tally
 	m.Each(20, 20, func(m *check.M, i int) {
 		p, err := m.Asked(first, webPort, target)
-		stale.Note(err == nil && p.Status == http.StatusOK && p.Header.Get("X-Mark") == "old" && age(p) > 2,
+		stale.Note(err == nil && p.Status == http.StatusOK && p.Header.Get("X-Mark") == "old" && age(p) > 1,
 			"%d, %q, %d s old, %v", p.Status, p.Header.Get("X-Mark"), age(p), err)
 	})
 	took, last := m.Until(patience, func(m *check.M) error {
@@ -131,7 +131,7 @@ func purge(m *check.M) check.Result {
 	} {
 		t := ways.Way(way.name)
 		target, path := fresh(m, list[i])
-		says(path, "old", "2s")
+		says(path, "old", "1500ms")
 		m.Together(func(m *check.M) {
 			got := mark(m, first, target, forms[0])
 			t.Note(got == "old", "who asked before got %q", got)
