@@ -175,6 +175,7 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 		c.landed(f, out)
 	default:
 		clean(header)
+		o.Header = compact(header)
 		o.Body = newBody(resp.ContentLength)
 		out.object, out.stored = o, true
 		c.mu.Lock()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,6 +62,34 @@ func (o *Object) refreshed(h http.Header) http.Header {
 	return merged
 }
 
+// compact is a header in as little memory as it takes, and that keeps nothing else in memory: one text and one list of lines.
+func compact(h http.Header) http.Header {
+	var text strings.Builder
+	n, size := 0, 0
+	for _, values := range h {
+		for _, v := range values {
+			n, size = n+1, size+len(v)
+		}
+	}
+	text.Grow(size)
+	names := slices.Sorted(maps.Keys(h))
+	for _, name := range names {
+		for _, v := range h[name] {
+			text.WriteString(v)
+		}
+	}
+	rest, lines, small := text.String(), make([]string, 0, n), make(http.Header, len(h))
+	for _, name := range names {
+		from := len(lines)
+		for _, v := range h[name] {
+			lines = append(lines, rest[:len(v)])
+			rest = rest[len(v):]
+		}
+		small[name] = lines[from:len(lines):len(lines)]
+	}
+	return small
+}
+
 // tagsOf are those by which an answer can be purged.
 func tagsOf(h http.Header) (tags []string) {
 	for _, line := range h["Cache-Tag"] {
@@ -89,14 +118,13 @@ type Body struct {
 	window  int   // 0: all is kept
 	ended   bool
 	err     error
-	readers map[*Reader]struct{}
-	room    *sync.Cond // the writer waits for it
+	readers map[*Reader]struct{} // nil: nobody
+	room    *sync.Cond           // the writer waits for it; nil: it has no window
 }
 
 // newBody makes an empty one.
 func newBody(length int64) *Body {
-	b := &Body{Length: length, readers: map[*Reader]struct{}{}}
-	b.room = sync.NewCond(&b.mu)
+	b := &Body{Length: length}
 	if length > 0 {
 		b.data = make([]byte, 0, min(length, 64<<10)) // an announced length is no reason to give memory away
 	}
@@ -147,7 +175,7 @@ func (b *Body) append(p []byte) bool {
 func (b *Body) narrow(window int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.window = window
+	b.window, b.room = window, sync.NewCond(&b.mu)
 }
 
 // discard drops what everybody has read.
@@ -196,6 +224,9 @@ func (b *Body) Read(from, n int64, stop <-chan struct{}) *Reader {
 		return nil
 	}
 	r := &Reader{b: b, at: from, left: n, stop: stop}
+	if b.readers == nil {
+		b.readers = map[*Reader]struct{}{}
+	}
 	b.readers[r] = struct{}{}
 	return r
 }
@@ -258,7 +289,11 @@ func (r *Reader) Read(p []byte) (int, error) {
 func (r *Reader) Close() error {
 	r.b.mu.Lock()
 	defer r.b.mu.Unlock()
-	delete(r.b.readers, r)
-	r.b.room.Signal()
+	if delete(r.b.readers, r); len(r.b.readers) == 0 {
+		r.b.readers = nil
+	}
+	if r.b.room != nil {
+		r.b.room.Signal()
+	}
 	return nil
 }

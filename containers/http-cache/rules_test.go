@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestRFC9111 is a table of what may be used again and what not: an answer, asked for twice with time between.
@@ -113,6 +115,13 @@ func TestAge(t *testing.T) {
 		if got := b.get("/").Header.Values("Age"); len(got) != 1 || got[0] != c.want {
 			t.Errorf("Age %q, want %s", got, c.want)
 		}
+	}
+}
+
+func TestCompact(t *testing.T) {
+	h := http.Header{"A": {"1", "", "three"}, "B": {"x"}, "C": {}, "D": {strings.Repeat("y", 100)}}
+	if diff := cmp.Diff(h, compact(h)); diff != "" {
+		t.Error(diff)
 	}
 }
 

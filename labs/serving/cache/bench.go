@@ -37,7 +37,7 @@ var comparison = check.Bench{
 			ID: "memory", Says: "100,000 objects of 1 KB are stored, then one of them is asked for by 64 kept connections",
 			Load: check.Wrk{Connections: 64, Threads: 2},
 			// wrk asks for one URL alone; a script has it ask for many, once.
-			Prepare: [][]string{{"wrk", "-t", "1", "-c", "16", "-d", "40s", "-s", "/fill.lua", "http://{host}:{port}/"}},
+			Prepare: [][]string{{"wrk", "-t", "1", "-c", "16", "-d", "120s", "-s", "/fill.lua", "http://{host}:{port}/"}},
 			Targets: []check.Target{
 				{Subject: benchOurs, At: "http://http-cache:8080/1k?n=1"},
 				{Subject: benchVarnish, At: "http://varnish:8080/1k?n=1"},
