@@ -479,23 +479,56 @@ func TestPurgeRace(t *testing.T) {
 	}
 }
 
+// reflects is an origin that puts all that it is told on the page, as bad ones do.
+func reflects(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "max-age=60")
+	body, _ := io.ReadAll(r.Body)
+	fmt.Fprintf(w, "%s %s host=%s", r.Method, r.RequestURI, r.Host)
+	for _, name := range []string{
+		"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Scheme", "X-Host", "X-Original-Url",
+		"X_forwarded_host", "Range", "If-None-Match", "Expect",
+	} {
+		if v := r.Header.Get(name); v != "" {
+			fmt.Fprintf(w, " %s=%s", name, v)
+		}
+	}
+	fmt.Fprintf(w, " %s", body)
+}
+
+// FuzzPoison: whatever header lines and body one client sends, the next one gets the page that it would have got without.
+func FuzzPoison(f *testing.F) {
+	for _, lines := range []string{
+		"X-Forwarded-Host: evil\r\n\r\n", "Content-Length: 4\r\n\r\nevil", "Range: bytes=0-1\r\n\r\n", "Host: evil\r\n\r\n", " folded\r\n\r\n",
+		"Transfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n", "Expect: 100-continue\r\n\r\n", "Connection: X-Forwarded-Host\r\n\r\n", "X-Original-URL : /evil\r\n\r\n",
+	} {
+		f.Add(lines)
+	}
+	b := start(f, reflects, nil)
+	n := 0
+	f.Fuzz(func(t *testing.T, lines string) {
+		n++
+		target := fmt.Sprint("/p/", n)
+		conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL, "http://"))
+		if err != nil {
+			t.Skip(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: app.example\r\n%s", target, lines)
+		conn.(*net.TCPConn).CloseWrite()
+		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		io.Copy(io.Discard, conn)
+		want := fmt.Sprintf("GET %s host=app.example X-Forwarded-Host=app.example X-Forwarded-Proto=http X-Forwarded-Port=80 ", target)
+		if a := b.do("GET", target); a.Body != want {
+			t.Errorf("after %q the next one gets %q %v", lines, a.Body, a.Err)
+		}
+		b.mu.Lock()
+		b.asked = nil
+		b.mu.Unlock()
+	})
+}
+
 // TestPoisoning is what an attacker sends so that others get what they should not.
 func TestPoisoning(t *testing.T) {
-	// The origin puts all that it is told on the page, as bad ones do.
-	reflects := func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60")
-		body, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%s %s host=%s", r.Method, r.RequestURI, r.Host)
-		for _, name := range []string{
-			"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Scheme", "X-Host", "X-Original-Url",
-			"X_forwarded_host", "Range", "If-None-Match", "Expect",
-		} {
-			if v := r.Header.Get(name); v != "" {
-				fmt.Fprintf(w, " %s=%s", name, v)
-			}
-		}
-		fmt.Fprintf(w, " %s", body)
-	}
 	for _, c := range []struct{ name, raw string }{
 		{"X-Forwarded-Host", "GET /p HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-Host: evil\r\n"},
 		{"X_Forwarded_Host", "GET /p HTTP/1.1\r\nHost: app.example\r\nX_Forwarded_Host: evil\r\n"},
