@@ -1,0 +1,89 @@
+package replicated
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"distlab/lab/check"
+)
+
+// noDowntime restarts the copies one after the other, as a new version of a program comes to all of them, and then scales: two more
+// take part, and then three of the five leave. A step begins when the last one is over.
+func noDowntime(m *check.M) check.Result {
+	well(m)
+	var wide, narrow check.Took
+	leavers := []string{copies[2], spares[0], spares[1]}
+	met := 0
+	var lost *ledger
+	t := m.Beside(lead, traffic(), func() {
+		lost = keep(m, func(m *check.M) {
+			for _, s := range copies {
+				m.Heal(m.Stop(s))
+				// It has taken part when it has given words again: its count began anew with it.
+				took, _ := m.Until(patience, func(m *check.M) error {
+					if n := served(m, s, `code="200"`); n == 0 {
+						return fmt.Errorf("%s has given none", s)
+					}
+					return nil
+				})
+				if took != check.Never {
+					met++
+				}
+			}
+			var told []*check.Fault
+			for _, s := range spares {
+				told = append(told, ready(m, s, true))
+			}
+			wide, _ = m.Until(patience, part(slices.Concat(copies, spares)...))
+			gone := together(m, leavers, func(m *check.M, s string) *check.Fault { return m.Stop(s) })
+			narrow, _ = m.Until(patience, part(copies[:2]...))
+			held := m.Hold(time.Second, func(m *check.M) error { return m.Get(balancer, webPort, "/cat").Is(200) })
+			if held.Broke != nil {
+				narrow = check.Never
+			}
+			together(m, gone, func(m *check.M, f *check.Fault) bool { m.Heal(f); return true })
+			for _, f := range told {
+				m.Heal(f)
+			}
+		})
+	})
+	ok := t.Failed() == 0 && met == len(copies) && wide != check.Never && narrow != check.Never
+	return t.Fair(check.Decide(ok, "%d of %d requests failed; %d of %d copies restarted and gave words again; 5 took part after %v, and 2 after %v",
+		t.Failed(), t.Requests(), met, len(copies), wide, narrow).
+		Want("none; all; at all").Of(t.Requests()).Because("%v", lost))
+}
+
+// killed kills a copy, which nobody could have told the balancer: what it had is lost, since nothing is sent twice here. The
+// balancer must soon leave it, whether by its checks, its failures or its name, and nobody else's requests may be lost.
+func killed(m *check.M) check.Result {
+	const most = 2 * 75 / 3 // what it gets in two seconds
+	well(m)
+	victim := copies[1]
+	var left, back check.Took
+	var lost *ledger
+	t := m.Beside(lead, traffic(), func() {
+		lost = keep(m, func(m *check.M) {
+			gone := m.Kill(victim)
+			left, _ = m.Until(patience, part(copies[0], copies[2]))
+			held := m.Hold(lead, part(copies[0], copies[2]))
+			m.Heal(gone)
+			if held.Broke != nil {
+				left = check.Never
+			}
+			back, _ = m.Until(patience, part(copies...))
+		})
+		lost.know(m)
+	})
+	ok := t.Failed() <= most && lost.others(victim) == 0 && left != check.Never && back != check.Never
+	return t.Fair(check.Decide(ok, "%d of %d requests failed, %d of them not at the copy that was killed; it was left after %v, and took part again",
+		t.Failed(), t.Requests(), lost.others(victim), left).
+		Want("at most %d; none; at all", most).Of(t.Requests()).Because("%v", lost))
+}
+
+// together does the same to all of some at a time.
+func together[S, T any](m *check.M, all []S, f func(m *check.M, s S) T) []T {
+	done := make([]T, len(all))
+	m.Each(len(all), len(all), func(m *check.M, i int) { done[i] = f(m, all[i]) })
+	return done
+}
