@@ -20,8 +20,8 @@ const patience = 20 * time.Second
 // lead is how long a load runs before a change, and after it.
 const lead = 1500 * time.Millisecond
 
-// traffic asks for words over kept connections and over new ones, and counts visits, which must not be sent twice. The control
-// asks a copy that is not of the set.
+// traffic asks for words over kept connections and over new ones, and counts visits, which must not be sent twice. The
+// control asks a copy that is not of the set.
 func traffic() []check.Flow {
 	return []check.Flow{
 		{Name: "kept", Rate: 40, URL: door + "/cat"},
@@ -67,8 +67,8 @@ func part(services ...string) func(m *check.M) error {
 	}
 }
 
-// well waits until what an earlier claim did is over: each of the three copies gives a word. Whether those on stand-by take part
-// is for the balancer to say, and where nobody asks for readiness they do.
+// well waits until what an earlier claim did is over: each of the three copies gives a word. Whether those on stand-by
+// take part is for the balancer to say, and where nobody asks for readiness they do.
 func well(m *check.M) {
 	for _, s := range slices.Concat(copies, spares) {
 		m.Await(patience, s+" to be loaded", func(m *check.M) error { return m.Get(s, webPort, "/cat").Is(http.StatusOK) })
@@ -119,8 +119,8 @@ func ready(m *check.M, service string, yes bool) *check.Fault {
 	})
 }
 
-// ledger counts what was lost by copy and cause, as the balancer does. The series of a copy that has left are taken away,
-// so it looks often, and adds up.
+// ledger counts what was lost by copy and cause, as the balancer does. The series of a copy that has left are taken
+// away, so it looks often, and adds up.
 type ledger struct {
 	mu    sync.Mutex
 	names map[string]string // service by address
@@ -131,13 +131,13 @@ type ledger struct {
 var lostLine = regexp.MustCompile(`(?m)^(balancer_failures_total|balancer_requests_total)\{([^}]*)\} ([0-9.e+]+)$`)
 
 // keep has a ledger kept while act runs.
-func keep(m *check.M, act func(m *check.M)) *ledger {
+func keep(m *check.M, act func(m *check.M, l *ledger)) *ledger {
 	l := &ledger{names: map[string]string{}, last: map[string]int{}, lost: map[string]int{}}
 	l.look(m, true)
 	l.know(m)
 	done := make(chan struct{})
 	m.Together(
-		func(m *check.M) { defer close(done); act(m) },
+		func(m *check.M) { defer close(done); act(m, l); l.know(m) },
 		func(m *check.M) {
 			for over := false; !over; {
 				select {

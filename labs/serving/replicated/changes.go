@@ -8,8 +8,8 @@ import (
 	"distlab/lab/check"
 )
 
-// noDowntime restarts the copies one after the other, as a new version of a program comes to all of them, and then scales: two more
-// take part, and then three of the five leave. A step begins when the last one is over.
+// noDowntime restarts the copies one after the other, as a new version of a program comes to all of them, and then
+// scales: two more take part, and then three of the five leave. A step begins when the last one is over.
 func noDowntime(m *check.M) check.Result {
 	well(m)
 	var wide, narrow check.Took
@@ -17,9 +17,10 @@ func noDowntime(m *check.M) check.Result {
 	met := 0
 	var lost *ledger
 	t := m.Beside(lead, traffic(), func() {
-		lost = keep(m, func(m *check.M) {
+		lost = keep(m, func(m *check.M, l *ledger) {
 			for _, s := range copies {
 				m.Heal(m.Stop(s))
+				l.know(m)
 				// It has taken part when it has given words again: its count began anew with it.
 				took, _ := m.Until(patience, func(m *check.M) error {
 					if n := served(m, s, `code="200"`); n == 0 {
@@ -49,13 +50,15 @@ func noDowntime(m *check.M) check.Result {
 		})
 	})
 	ok := t.Failed() == 0 && met == len(copies) && wide != check.Never && narrow != check.Never
-	return t.Fair(check.Decide(ok, "%d of %d requests failed; %d of %d copies restarted and gave words again; 5 took part after %v, and 2 after %v",
+	return t.Fair(check.Decide(ok,
+		"%d of %d requests failed; %d of %d copies restarted and gave words again; 5 took part after %v, and 2 after %v",
 		t.Failed(), t.Requests(), met, len(copies), wide, narrow).
 		Want("none; all; at all").Of(t.Requests()).Because("%v", lost))
 }
 
-// killed kills a copy, which nobody could have told the balancer: what it had is lost, since nothing is sent twice here. The
-// balancer must soon leave it, whether by its checks, its failures or its name, and nobody else's requests may be lost.
+// killed kills a copy, which nobody could have told the balancer: what it had is lost, since nothing is sent twice
+// here. The balancer must soon leave it, whether by its checks, its failures or its name, and nobody else's requests
+// may be lost.
 func killed(m *check.M) check.Result {
 	const most = 2 * 75 / 3 // what it gets in two seconds
 	well(m)
@@ -63,7 +66,7 @@ func killed(m *check.M) check.Result {
 	var left, back check.Took
 	var lost *ledger
 	t := m.Beside(lead, traffic(), func() {
-		lost = keep(m, func(m *check.M) {
+		lost = keep(m, func(m *check.M, l *ledger) {
 			gone := m.Kill(victim)
 			left, _ = m.Until(patience, part(copies[0], copies[2]))
 			held := m.Hold(lead, part(copies[0], copies[2]))
@@ -73,11 +76,11 @@ func killed(m *check.M) check.Result {
 			}
 			back, _ = m.Until(patience, part(copies...))
 		})
-		lost.know(m)
 	})
 	ok := t.Failed() <= most && lost.others(victim) == 0 && left != check.Never && back != check.Never
-	return t.Fair(check.Decide(ok, "%d of %d requests failed, %d of them not at the copy that was killed; it was left after %v, and took part again",
-		t.Failed(), t.Requests(), lost.others(victim), left).
+	return t.Fair(check.Decide(ok,
+		"%d of %d requests failed, and %d were lost at other copies; it was left after %v, and took part again %v later",
+		t.Failed(), t.Requests(), lost.others(victim), left, back).
 		Want("at most %d; none; at all", most).Of(t.Requests()).Because("%v", lost))
 }
 

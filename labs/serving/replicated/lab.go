@@ -27,29 +27,39 @@ var (
 var Lab = check.Lab{
 	Name: "serving/replicated",
 	Claims: []check.Claim{
-		{ID: "spread", Says: "the copies get alike shares, over kept connections and over new ones, and give the same answers", Measure: check.By(spread)},
 		{
-			ID: "no-downtime", Says: "copies are restarted one after the other, and scaled from 3 to 5 to 2, under load; no request fails, POSTs included",
+			ID:      "spread",
+			Says:    "the copies get alike shares, over kept connections and over new ones, and answer the same",
+			Measure: check.By(spread),
+		},
+		{
+			ID:      "no-downtime",
+			Says:    "copies restart one after the other and scale from 3 to 5 to 2 under load; no GET or POST fails",
 			Timeout: 3 * time.Minute, Measure: check.By(noDowntime),
 		},
 		{
-			ID: "unready-skipped", Says: "a copy that says that it is not ready gets nothing from the balancer's second check on, and is asked again when it is",
+			ID:      "unready-skipped",
+			Says:    "a copy that is not ready gets nothing from the second check on, and is asked again when it is",
 			Timeout: 90 * time.Second, Measure: check.By(unreadySkipped),
 		},
 		{
-			ID: "warm-up", Says: "a copy that loads its data is not asked for a word, though it listens, and is asked once it has them",
+			ID:      "warm-up",
+			Says:    "a copy that loads its data is not asked, though it listens, and is asked once it has them",
 			Timeout: 90 * time.Second, Measure: check.By(warmUp),
 		},
 		{
-			ID: "session", Says: "a client stays at its copy; when one goes, its clients move and no others, and they stay where they went",
+			ID:      "session",
+			Says:    "a client stays at its copy; when one goes its clients move, and no others, and stay there",
 			Timeout: 90 * time.Second, Measure: check.By(session),
 		},
 		{
-			ID: "capacity", Says: "two copies carry about twice what one does, and three about three times",
+			ID:      "capacity",
+			Says:    "two copies carry about twice what one does, and three about three times",
 			Timeout: 2 * time.Minute, Measure: check.By(capacity),
 		},
 		{
-			ID: "killed", Says: "a copy that is killed costs what it had and what it would get in two seconds, and nothing of the others'",
+			ID:      "killed",
+			Says:    "a copy that is killed costs at most what it would get in two seconds, and nothing of the others'",
 			Timeout: 90 * time.Second, Measure: check.By(killed),
 		},
 	},

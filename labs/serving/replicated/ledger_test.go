@@ -20,7 +20,8 @@ balancer_requests_total{code="5xx",replica="10.0.0.3:8080"} 1.2e+01
 	} {
 		l.read(page, i == 0)
 	}
-	if got, want := l.String(), "lost by copy and cause: dictionary-2 dial: 5, 10.0.0.3:8080 answered 5xx: 11"; got != want {
+	const want = "lost by copy and cause: dictionary-2 dial: 5, 10.0.0.3:8080 answered 5xx: 11"
+	if got := l.String(); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if n := l.others("dictionary-2"); n != 11 {

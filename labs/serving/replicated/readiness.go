@@ -6,8 +6,8 @@ import (
 	"distlab/lab/check"
 )
 
-// unreadySkipped has a copy say that it is not ready, while it goes on answering: whatever still comes to it is counted there. The
-// balancer's checks are counted as well, so that it is their number that decides, and not a clock.
+// unreadySkipped has a copy say that it is not ready, while it goes on answering: whatever still comes to it is counted
+// there. The balancer's checks are counted as well, so that it is their number that decides, and not a clock.
 func unreadySkipped(m *check.M) check.Result {
 	const from, until = 2, 7
 	well(m)
@@ -41,12 +41,14 @@ func unreadySkipped(m *check.M) check.Result {
 	})
 	m.Need(before > 0, "%s was never asked", victim)
 	ok := asked != check.Never && still != check.Never && stray == 0 && again != check.Never && t.Failed() == 0
-	return t.Fair(check.Decide(ok, "its %dth no was heard after %v; in the next %d checks it got %d requests for words; ready again, one after %v; %d of %d failed",
+	return t.Fair(check.Decide(ok,
+		"it said no %d times in %v; in the next %d checks it got %d requests; ready again, one after %v; %d of %d failed",
 		from, asked, until-from, stray, again, t.Failed(), t.Requests()).
 		Want("heard; none; one; none").Of(t.Requests()))
 }
 
-// warmUp starts a copy under load. It listens while it loads, and has an answer for who comes too early, 503: it counts them.
+// warmUp starts a copy under load. It listens while it loads, and has an answer for who comes too early, 503: it counts
+// them.
 func warmUp(m *check.M) check.Result {
 	well(m)
 	victim := copies[2]
@@ -63,10 +65,12 @@ func warmUp(m *check.M) check.Result {
 		})
 		early, noes = served(m, victim, `code="503"`), refusals(m, victim)
 	})
-	res := check.Decide(early == 0 && first != check.Never, "while it loaded it said %d times that it is not ready and got %d requests for words; one after %v when it had loaded",
+	res := check.Decide(early == 0 && first != check.Never,
+		"while it loaded it said %d times that it is not ready, and got %d requests for words; one %v after it had loaded",
 		noes, early, first).Want("none; one").Of(t.Requests())
 	if noes == 0 && early == 0 {
-		return check.Unknown("nobody asked it for anything while it loaded: it was not known that soon").Because("%s", res.Measured)
+		return check.Unknown("nobody asked it for anything while it loaded: it was not known that soon").
+			Because("%s", res.Measured)
 	}
 	return t.Fair(res)
 }

@@ -17,8 +17,9 @@ import (
 	"distlab/lab/stats"
 )
 
-// spread asks for a word many times in each way and counts who gave it. The probe comes from one address alone: who spreads by
-// address would put all on one copy. All answers must be the same, validator included: a client's next one comes from another.
+// spread asks for a word many times in each way and counts who gave it. The probe comes from one address alone: who
+// spreads by address would put all on one copy. All answers must be the same, validator included: a client's next one
+// comes from another.
 func spread(m *check.M) check.Result {
 	const n = 300
 	well(m)
@@ -40,7 +41,8 @@ func spread(m *check.M) check.Result {
 				if tag == "" {
 					body, tag = string(a.Body), h.Get("Etag")
 				}
-				same.Note(string(a.Body) == body && h.Get("Etag") == tag && tag != "", "%s: %q with %s", h.Get("X-Served-By"), a.Body, h.Get("Etag"))
+				same.Note(string(a.Body) == body && h.Get("Etag") == tag && tag != "",
+					"%s: %q with %s", h.Get("X-Served-By"), a.Body, h.Get("Etag"))
 			}
 		}
 		_, p, err := stats.ChiSquare(counts, []float64{1, 1, 1})
@@ -49,7 +51,9 @@ func spread(m *check.M) check.Result {
 		said = append(said, fmt.Sprintf("%s: %v", way, counts))
 	}
 	right := strings.Contains(body, `"word": "serendipity"`)
-	return check.Decide(least >= alpha && same.Whole() && right, "of %d words each %s, least p = %.2g; %v answers the same", n, strings.Join(said, ", "), least, &same).
+	return check.Decide(least >= alpha && same.Whole() && right,
+		"of %d words each %s, least p = %.2g; %v answers the same",
+		n, strings.Join(said, ", "), least, &same).
 		Want("a third each, p ≥ %.2g; all", alpha).Of(len(ways)*n).Because("%s", same.Odd())
 }
 
@@ -89,7 +93,9 @@ func session(m *check.M) check.Result {
 	all := make([]*client, clients)
 	for i := range all {
 		jar, _ := cookiejar.New(nil)
-		all[i] = &client{http: &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}}
+		all[i] = &client{http: &http.Client{
+			Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second,
+		}}
 	}
 	var stayed, moved, settled check.Tally
 	// round has each come once; who may move is judged by move, once.
@@ -103,7 +109,8 @@ func session(m *check.M) check.Result {
 			case c.at == move:
 				moved.Note(v.Visits == 1 && v.Replica != move, "client %d of %s: %d visits at %s", i, c.at, v.Visits, v.Replica)
 			default:
-				tally.Note(v.Replica == c.at && v.Visits == c.visits+1, "client %d of %s with %d visits: %d at %s", i, c.at, c.visits, v.Visits, v.Replica)
+				tally.Note(v.Replica == c.at && v.Visits == c.visits+1,
+					"client %d of %s with %d visits: %d at %s", i, c.at, c.visits, v.Visits, v.Replica)
 			}
 			c.at, c.visits = v.Replica, v.Visits
 		})
@@ -131,14 +138,15 @@ func session(m *check.M) check.Result {
 		round("", &settled)
 	}
 	ok := stayed.Whole() && moved.Whole() && settled.Whole() && moved.All() == had
-	return check.Decide(ok, "%v visits were at the client's own copy; of %s, which went, %v clients moved; %v visits after that were where they went",
+	return check.Decide(ok,
+		"%v visits were at the client's own copy; of %s, which went, %v clients moved; %v later visits were where they went",
 		&stayed, victim, &moved, &settled).
 		Want("all; all %d; all", had).Of(stayed.All()+moved.All()+settled.All()).
 		Because("%s", stayed.Odd()).Because("%s", moved.Odd()).Because("%s", settled.Odd())
 }
 
-// capacity counts what n copies answer when always some ask, through the balancer and, as the control, at the copies themselves. The
-// two take turns, so that what else the machine does is the same for both.
+// capacity counts what n copies answer when always some ask, through the balancer and, as the control, at the copies
+// themselves. The two take turns, so that what else the machine does is the same for both.
 func capacity(m *check.M) check.Result {
 	const askers, turns, turn = 12, 3, 500 * time.Millisecond
 	const double, triple = 1.6, 2.4
@@ -164,12 +172,14 @@ func capacity(m *check.M) check.Result {
 		}
 	}
 	two, three := carried[2]/carried[1], carried[3]/carried[1]
-	res := check.Decide(two >= double && three >= triple, "one carries %.0f requests a second, two %.2f times as many, three %.2f times", carried[1], two, three).
+	res := check.Decide(two >= double && three >= triple,
+		"one carries %.0f requests a second, two %.2f times as many, three %.2f times", carried[1], two, three).
 		Want("%.1f and %.1f times, at least", double, triple).Of(answers).
 		Because("asked themselves: %.0f, %.0f, %.0f a second; through the balancer %.0f, %.0f, %.0f",
 			alone[1], alone[2], alone[3], carried[1], carried[2], carried[3])
 	if res.Verdict == check.Fail && (alone[2] < double*alone[1] || alone[3] < triple*alone[1]) {
-		return check.Unknown("the copies themselves do not carry more together: the machine has no more to give").Because("%s", res.Measured).Because("%s", res.Detail)
+		return check.Unknown("the copies themselves do not carry more together: the machine has no more to give").
+			Because("%s", res.Measured).Because("%s", res.Detail)
 	}
 	return res
 }
