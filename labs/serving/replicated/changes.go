@@ -2,7 +2,9 @@ package replicated
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"distlab/lab/check"
@@ -54,6 +56,52 @@ func noDowntime(m *check.M) check.Result {
 		"%d of %d requests failed; %d of %d copies restarted and gave words again; 5 took part after %v, and 2 after %v",
 		t.Failed(), t.Requests(), met, len(copies), wide, narrow).
 		Want("none; all; at all").Of(t.Requests()).Because("%v", lost))
+}
+
+// inFlight stops a copy while answers are under way that take longer than it goes on accepting. Some clients have come
+// to it through the balancer, and some by themselves: those are sure to be there.
+func inFlight(m *check.M) check.Result {
+	const clients = 6
+	well(m)
+	victim := copies[0]
+	slow := []string{"/dictionary", "trouble", "delay=3s", "path=/patience"}
+	m.Run(victim, "told to take 3 s for a word", slow, []string{"/dictionary", "trouble", "none"}, func(m *check.M) string {
+		return strings.TrimSpace(string(m.Get(victim, adminPort, "/trouble").Body))
+	})
+	var ways check.Ways
+	for _, way := range []string{"through the balancer", "by themselves"} {
+		ways.Way(way)
+	}
+	ask := func(way, service string, n int) func(m *check.M) {
+		return func(m *check.M) {
+			m.Each(n, n, func(m *check.M, _ int) {
+				p, err := m.Asked(service, webPort, "/patience")
+				whole := p.Status == http.StatusOK && strings.Contains(string(p.Body), `"word": "patience"`)
+				ways.Way(way).Note(whole, "%d %.40q, %v", p.Status, p.Body, err)
+			})
+		}
+	}
+	had := 0
+	m.Together(
+		ask("through the balancer", balancer, 3*clients),
+		ask("by themselves", victim, clients),
+		func(m *check.M) {
+			m.Await(patience, "answers to be under way", func(m *check.M) error {
+				if had = int(m.Metric(victim, adminPort, "dictionary_in_flight")); had < clients {
+					return fmt.Errorf("%d are", had)
+				}
+				return nil
+			})
+			m.Stop(victim)
+		},
+	)
+	code := m.State(victim).ExitCode
+	res := ways.Decide()
+	if res.Verdict == check.Pass {
+		res = check.Decide(code == 0, "%s were whole, %d of them under way at its stop; it exited with %d",
+			res.Measured, had, code).Of(res.Samples)
+	}
+	return res.Want("all; 0")
 }
 
 // killed kills a copy, which nobody could have told the balancer: what it had is lost, since nothing is sent twice

@@ -38,6 +38,11 @@ var Lab = check.Lab{
 			Timeout: 3 * time.Minute, Measure: check.By(noDowntime),
 		},
 		{
+			ID:      "in-flight",
+			Says:    "what is under way at a copy that is stopped is answered whole, and it ends in order",
+			Measure: check.By(inFlight),
+		},
+		{
 			ID:      "unready-skipped",
 			Says:    "a copy that is not ready gets nothing from the second check on, and is asked again when it is",
 			Timeout: 90 * time.Second, Measure: check.By(unreadySkipped),
