@@ -13,6 +13,7 @@ import (
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
 	"distlab/labs/serving/cache"
+	"distlab/labs/serving/replicated"
 	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/logs"
@@ -38,5 +39,6 @@ var Catalog = []check.Lab{
 	adapterlogs.Lab,
 	health.Lab,
 	format.Lab,
+	replicated.Lab,
 	cache.Lab,
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// negotiate is the form of an answer that a client likes best, of json and text, after RFC 9110, 12.5.1; "": it likes neither. Where
-// it does not care it is json. What cannot be read is not a wish.
+// negotiate is the form of an answer that a client likes best, of json and text, after RFC 9110, 12.5.1; "": it likes
+// neither. Where it does not care it is json. What cannot be read is not a wish.
 func negotiate(accept []string) string {
 	line := strings.Join(accept, ",")
 	if strings.TrimSpace(line) == "" {

@@ -233,34 +233,35 @@ func TestCaches(t *testing.T) {
 	_, url := start(t)
 	json, _ := ask(t, "GET", url+"/cat")
 	text, _ := ask(t, "GET", url+"/cat", "Accept", "text/plain")
-	for _, r := range []*http.Response{json, text} {
-		if r.Header.Get("Cache-Control") != "public, max-age=60" || r.Header.Get("Vary") != "Accept" || r.Header.Get("ETag") == "" {
-			t.Errorf("%v", r.Header)
+	gone, _ := ask(t, "GET", url+"/zyzzyva")
+	for _, r := range []*http.Response{json, text, gone} {
+		if r.Header.Get("Cache-Control") != "public, max-age=60" || r.Header.Get("Vary") != "Accept" {
+			t.Errorf("%d: %v", r.StatusCode, r.Header)
 		}
 	}
-	if json.Header.Get("ETag") == text.Header.Get("ETag") {
-		t.Error("two forms have one ETag")
+	tag := json.Header.Get("ETag")
+	if tag == "" || tag == text.Header.Get("ETag") {
+		t.Errorf("two forms have one ETag: %q", tag)
 	}
 	_, other := start(t)
-	if again, _ := ask(t, "GET", other+"/cat"); again.Header.Get("ETag") != json.Header.Get("ETag") {
+	if again, _ := ask(t, "GET", other+"/cat"); again.Header.Get("ETag") != tag {
 		t.Error("another copy has another ETag")
 	}
-	same, body := ask(t, "GET", url+"/cat", "If-None-Match", `"x", W/`+json.Header.Get("ETag"))
-	if same.StatusCode != 304 || body != "" || same.Header.Get("Vary") != "Accept" || same.Header.Get("Cache-Control") == "" {
+	same, body := ask(t, "GET", url+"/cat", "If-None-Match", `"x", W/`+tag)
+	if h := same.Header; same.StatusCode != 304 || body != "" || h.Get("Vary") != "Accept" || h.Get("Cache-Control") == "" {
 		t.Errorf("%d %q %v", same.StatusCode, body, same.Header)
 	}
-	if differs, _ := ask(t, "GET", url+"/cat", "Accept", "text/plain", "If-None-Match", json.Header.Get("ETag")); differs.StatusCode != 200 {
+	differs, _ := ask(t, "GET", url+"/cat", "Accept", "text/plain", "If-None-Match", tag)
+	if differs.StatusCode != 200 {
 		t.Errorf("the other form's validator: %d", differs.StatusCode)
-	}
-	if gone, _ := ask(t, "GET", url+"/zyzzyva"); gone.Header.Get("Cache-Control") != "public, max-age=60" || gone.Header.Get("Vary") != "Accept" {
-		t.Errorf("no word: %v", gone.Header)
 	}
 	if visit, _ := ask(t, "POST", url+"/-/session"); visit.Header.Get("Cache-Control") != "private, no-store" {
 		t.Errorf("a session: %v", visit.Header)
 	}
 	for want, got := range map[string]string{
-		"no-cache": cacheControl(0, time.Minute, 0),
-		"public, max-age=5, stale-while-revalidate=10, stale-if-error=60": cacheControl(5*time.Second, 10*time.Second, time.Minute),
+		"no-cache":                                     cacheControl(0, time.Minute, 0),
+		"public, max-age=5, stale-if-error=60":         cacheControl(5*time.Second, 0, time.Minute),
+		"public, max-age=5, stale-while-revalidate=10": cacheControl(5*time.Second, 10*time.Second, 0),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -460,7 +461,8 @@ func TestTrouble(t *testing.T) {
 		if resp.StatusCode != c.status {
 			t.Errorf("%s: %d, want %d", c.trouble, resp.StatusCode, c.status)
 		}
-		if strings.Contains(c.trouble, "header") && (resp.Header.Get("Cache-Control") != "private" || len(resp.Cookies()) != 1) {
+		dressed := resp.Header.Get("Cache-Control") == "private" && len(resp.Cookies()) == 1
+		if strings.Contains(c.trouble, "header") != dressed {
 			t.Errorf("%s: %v", c.trouble, resp.Header)
 		}
 	}
@@ -484,8 +486,10 @@ func TestTrouble(t *testing.T) {
 		t.Errorf("after its time: %d", resp.StatusCode)
 	}
 	for _, bad := range []string{
-		``, `[]`, `{"status": 99}`, `{"status": 600}`, `{"share": 2}`, `{"share": -1}`, `{"delay": "-1s"}`, `{"delay": "2h"}`, `{"delay": 5}`, `{"path": "x"}`,
-		`{"nonsense": 1}`, `{"status": 500, "cut": true}`, `{"header": {"a b": "c"}}`, `{"header": {"A": "c\r\nd: e"}}`, `{} {}`,
+		``, `[]`, `{"status": 99}`, `{"status": 600}`, `{"share": 2}`, `{"share": -1}`, `{"delay": "-1s"}`, `{"delay": "2h"}`,
+		`{"delay": 5}`, `{"path": "x"}`,
+		`{"nonsense": 1}`, `{"status": 500, "cut": true}`, `{"header": {"a b": "c"}}`,
+		`{"header": {"A": "c\r\nd: e"}}`, `{} {}`,
 		`{"path": "/` + strings.Repeat("a", maxTrouble) + `"}`,
 	} {
 		if code := put(bad); code != 400 {
@@ -500,7 +504,9 @@ func TestTroubleSetting(t *testing.T) {
 		"none":                           {On: true},
 		"unready=true":                   {On: true, Trouble: Trouble{Unready: true}},
 		"status=503 share=0.5 path=/cat": {On: true, Trouble: Trouble{Status: 503, Share: 0.5, Path: "/cat"}},
-		"header:Vary=* delay=2s for=1m":  {On: true, Trouble: Trouble{Header: map[string]string{"Vary": "*"}, Delay: Length(2 * time.Second), For: Length(time.Minute)}},
+		"header:Vary=* delay=2s for=1m": {On: true, Trouble: Trouble{
+			Header: map[string]string{"Vary": "*"}, Delay: Length(2 * time.Second), For: Length(time.Minute),
+		}},
 	} {
 		var got Beginning
 		if err := got.UnmarshalText([]byte(text)); err != nil {
@@ -510,7 +516,9 @@ func TestTroubleSetting(t *testing.T) {
 			t.Errorf("%q: %s", text, diff)
 		}
 	}
-	for _, bad := range []string{"on", "status=x", "status=1", "unready", "share=NaN", "none status=500", "header:=x", "delay=1"} {
+	for _, bad := range []string{
+		"on", "status=x", "status=1", "unready", "share=NaN", "none status=500", "header:=x", "delay=1",
+	} {
 		var got Beginning
 		if err := got.UnmarshalText([]byte(bad)); err == nil {
 			t.Errorf("%q: %+v", bad, got)

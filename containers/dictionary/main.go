@@ -1,14 +1,15 @@
 // Dictionary is the service that the serving labs make copies of: it answers what words mean.
 //
-// A copy holds all of its data and nothing that another one lacks, so any number of them may stand behind one address. It
-// loads its words before it can answer, and says so on /readyz; it ends in order; an answer can cost as much of a
-// processor as wanted; and one thing is not shared, the count of a client's visits, so that a client who is moved sees it.
+// A copy holds all of its data and nothing that another one lacks, so any number of them may stand behind one address.
+// It loads its words before it can answer, and says so on /readyz; it ends in order; an answer can cost as much of a
+// processor as wanted; and one thing is not shared, the count of a client's visits, so that a client who is moved sees
+// it.
 //
 //	dictionary &
 //	curl http://127.0.0.1:8080/serendipity
 //
-// Source: the replicated service of Brendan Burns, Designing Distributed Systems, "Replicated Load-Balanced Services"; the words are
-// WordNet's (https://wordnet.princeton.edu), see wordnet/.
+// Source: the replicated service of Brendan Burns, Designing Distributed Systems, "Replicated Load-Balanced Services";
+// the words are WordNet's (https://wordnet.princeton.edu), see wordnet/.
 package main
 
 import (
@@ -50,7 +51,8 @@ type config struct {
 // Check finds settings that contradict each other.
 func (cfg config) Check() error {
 	if cfg.LameDuck >= cfg.DrainTimeout {
-		return fmt.Errorf("LAME_DUCK=%v: is not less than DRAIN_TIMEOUT, %v, which it is a part of", cfg.LameDuck, cfg.DrainTimeout)
+		return fmt.Errorf("LAME_DUCK=%v: is not less than DRAIN_TIMEOUT, %v, which it is a part of",
+			cfg.LameDuck, cfg.DrainTimeout)
 	}
 	return nil
 }
@@ -158,7 +160,7 @@ func main() {
 		Run:     run,
 		Commands: []daemon.Command{{
 			Name: "trouble", Run: trouble,
-			Summary: "make trouble in the program of this container: trouble unready=true, trouble status=500 share=0.5; trouble none ends it",
+			Summary: "make trouble in the program of this container: trouble status=500 share=0.5; trouble none ends it",
 		}},
 	}, os.Args[1:]))
 }

@@ -18,7 +18,8 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dictionary_requests_total", Help: "Requests answered, by page and status code; cut: the connection ended in place of an answer.",
+			Name: "dictionary_requests_total",
+			Help: "Requests answered, by page and status code; cut: the connection ended in place of an answer.",
 		}, []string{"page", "code"}),
 		started: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dictionary_sessions_started_total", Help: "Clients whose first visit it was.",

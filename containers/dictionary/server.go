@@ -225,7 +225,8 @@ func (s *Server) showLicense(w http.ResponseWriter, r *http.Request, _ *Dictiona
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(license))
 }
 
-// give answers in the form that the client likes best, with a validator that belongs to the form. All copies give the same bytes.
+// give answers in the form that the client likes best, with a validator that belongs to the form. All copies give the
+// same bytes.
 func (s *Server) give(w http.ResponseWriter, r *http.Request, v any, text func(*bytes.Buffer)) {
 	var b bytes.Buffer
 	h := w.Header()
@@ -280,14 +281,14 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request, _ *Dictionary) 
 	switch r.Method {
 	case http.MethodDelete:
 		s.Sessions.Forget(id)
-		http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+		http.SetCookie(w, cookie("", -1))
 		w.WriteHeader(http.StatusNoContent)
 		return
 	case http.MethodPost:
 		v := s.Sessions.Visit(id)
 		if v.ID != id {
 			s.Metrics.started.Inc()
-			http.SetCookie(w, &http.Cookie{Name: cookieName, Value: v.ID, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+			http.SetCookie(w, cookie(v.ID, 0))
 		}
 		s.answer(w, v)
 		return
@@ -298,6 +299,12 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request, _ *Dictionary) 
 		return
 	}
 	s.answer(w, v)
+}
+
+func cookie(id string, age int) *http.Cookie {
+	return &http.Cookie{
+		Name: cookieName, Value: id, MaxAge: age, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
 }
 
 func (s *Server) answer(w http.ResponseWriter, v Visits) {

@@ -18,9 +18,9 @@ type Visits struct {
 	last    time.Time
 }
 
-// Sessions count clients' visits. They are in the memory of this process and nowhere else: a client that comes to another
-// replica begins anew. A name that a client brings along and that is not known here is not taken on: it would let one
-// client choose another's.
+// Sessions count clients' visits. They are in the memory of this process and nowhere else: a client that comes to
+// another replica begins anew. A name that a client brings along and that is not known here is not taken on: it would
+// let one client choose another's.
 type Sessions struct {
 	Max     int           // the one that was away longest makes room
 	Timeout time.Duration // without a visit, after which one is forgotten

@@ -23,8 +23,8 @@ import (
 	"distlab/containers/internal/env"
 )
 
-// Trouble is what a replica does wrong on purpose, so that one can see how those who ask it cope. /readyz tells of Unready alone: a
-// replica in other trouble believes that it is well.
+// Trouble is what a replica does wrong on purpose, so that one can see how those who ask it cope. /readyz tells of
+// Unready alone: a replica in other trouble believes that it is well.
 type Trouble struct {
 	Unready bool              `json:"unready,omitempty"` // /readyz says no; answers go on
 	Status  int               `json:"status,omitempty"`  // in place of an answer
@@ -80,7 +80,8 @@ func (t Trouble) check() error {
 	return errors.Join(bad...)
 }
 
-// parseTrouble reads words: unready=true status=500 cut=true delay=2s share=0.5 path=/cat for=10s header:Cache-Control=private.
+// parseTrouble reads words: unready=true status=500 cut=true delay=2s share=0.5 path=/cat for=10s
+// header:Cache-Control=private.
 func parseTrouble(words []string) (t Trouble, err error) {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
@@ -106,7 +107,7 @@ func parseTrouble(words []string) (t Trouble, err error) {
 		case key == "for":
 			err = t.For.UnmarshalText([]byte(value))
 		default:
-			return Trouble{}, fmt.Errorf("%.40q is none of unready, status, cut, delay, share, path, for, header:NAME, with = and a value", w)
+			return Trouble{}, fmt.Errorf("%.40q is none of %s, with = and a value", w, troubles)
 		}
 		if err != nil {
 			return Trouble{}, fmt.Errorf("%.40q: %s wants another value", w, key)
@@ -114,6 +115,8 @@ func parseTrouble(words []string) (t Trouble, err error) {
 	}
 	return t, t.check()
 }
+
+const troubles = "unready, status, cut, delay, share, path, for, header:NAME"
 
 // Switch holds the trouble of now. The zero Switch has none.
 type Switch struct {
@@ -225,7 +228,7 @@ func (s *Switch) handler(changed func(Trouble)) http.Handler {
 // trouble is the command: an image without a shell has nothing else to ask its own admin port with.
 func trouble(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprintln(stderr, "dictionary: trouble none, or unready=true status=500 cut=true delay=2s share=0.5 path=/cat for=10s header:NAME=VALUE")
+		fmt.Fprintf(stderr, "dictionary: trouble none, or some of %s, with = and a value\n", troubles)
 		return 2
 	}
 	if slices.Equal(args, []string{"none"}) {
@@ -267,7 +270,8 @@ func put(ctx context.Context, addr env.Addr, t Trouble) (string, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+net.JoinHostPort(host, port)+"/trouble", bytes.NewReader(body))
+	url := "http://" + net.JoinHostPort(host, port) + "/trouble"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}

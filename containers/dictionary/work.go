@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Work costs processor time: what a real service would spend on an answer. It is the thread's own time that counts, so that
-// an answer costs the same however busy the machine is, and takes longer where the container may use less.
+// Work costs processor time: what a real service would spend on an answer. It is the thread's own time that counts, so
+// that an answer costs the same however busy the machine is, and takes longer where the container may use less.
 type Work struct {
 	cost  time.Duration
 	slots chan struct{}
