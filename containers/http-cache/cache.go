@@ -17,8 +17,8 @@ import (
 	"distlab/containers/internal/http1"
 )
 
-// Cache answers what it has stored, and asks origins for the rest. All fields but the last few are required. They must not
-// be changed after Serve.
+// Cache answers what it has stored, and asks origins for the rest. All fields but the last few are required. They must
+// not be changed after Serve.
 type Cache struct {
 	Name      string // in Via and Cache-Status
 	Origins   Origins
@@ -158,8 +158,8 @@ func safe(method string) bool {
 	return method == http.MethodOptions || method == "PROPFIND" || method == "REPORT" || method == "SEARCH"
 }
 
-// invalidate forgets what an unsafe request has changed: its own target, and what its answer names on the same host (RFC
-// 9111 section 4.4).
+// invalidate forgets what an unsafe request has changed: its own target, and what its answer names on the same host
+// (RFC 9111 section 4.4).
 func (c *Cache) invalidate(r *request, h http.Header) {
 	c.Store.Purge(r.key)
 	for _, name := range []string{"Location", "Content-Location"} {
@@ -176,7 +176,8 @@ func (c *Cache) invalidate(r *request, h http.Header) {
 // conditions are a client's own, which the cache answers by itself.
 var conditions = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range", "Te", "Expect"}
 
-// common leaves in what the origin is told nothing that is one client's alone, but the headers that an answer may vary by.
+// common leaves in what the origin is told nothing that is one client's alone, but the headers that an answer may vary
+// by.
 func (r *request) common(unkeyed []string) {
 	h := r.Out.Header
 	for _, name := range conditions {
@@ -198,7 +199,8 @@ func (r *request) common(unkeyed []string) {
 			delete(h, "Accept-Encoding")
 		}
 	}
-	// The port is what host and scheme say: nothing that a proxy before this one makes of it may get into what is stored.
+	// The port is what host and scheme say: nothing that a proxy before this one makes of it may get into what is
+	// stored.
 	port := "80"
 	if h.Get("X-Forwarded-Proto") == "https" {
 		port = "443"
@@ -336,8 +338,8 @@ func (c *Cache) background(r *request, o *Object, header http.Header) {
 	}()
 }
 
-// answer takes part in a flight and answers with what comes of it. It is false where the request must try again: what came was
-// not for it, or, the first time, was nothing.
+// answer takes part in a flight and answers with what comes of it. It is false where the request must try again: what
+// came was not for it, or, the first time, was nothing.
 func (c *Cache) answer(r *request, stale *Object, join string, t *told, again bool) bool {
 	f, first := c.board(r, join, stale)
 	defer c.leave(f)
@@ -416,8 +418,8 @@ func (c *Cache) give(r *request, resp *http.Response) {
 	r.WriteHeader(status)
 }
 
-// failed answers when the origin could not: with what is stale where that may be, else with the origin's own words to the one who
-// asked, and with ours to those who waited, after one more try for all of them together.
+// failed answers when the origin could not: with what is stale where that may be, else with the origin's own words to
+// the one who asked, and with ours to those who waited, after one more try for all of them together.
 func (c *Cache) failed(r *request, f *Flight, stale *Object, t *told, first, again bool) bool {
 	now := c.Store.Now()
 	if stale != nil && c.mayFail(stale, now) {

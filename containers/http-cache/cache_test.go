@@ -495,7 +495,8 @@ func reflects(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, " %s", body)
 }
 
-// FuzzPoison: whatever header lines and body one client sends, the next one gets the page that it would have got without.
+// FuzzPoison: whatever header lines and body one client sends, the next one gets the page that it would have got
+// without.
 func FuzzPoison(f *testing.F) {
 	for _, lines := range []string{
 		"X-Forwarded-Host: evil\r\n\r\n", "Content-Length: 4\r\n\r\nevil", "Range: bytes=0-1\r\n\r\n", "Host: evil\r\n\r\n", " folded\r\n\r\n",
@@ -636,7 +637,8 @@ func TestPersonal(t *testing.T) {
 	}
 }
 
-// TestLarge: what is too large to store goes through, with and without a length, to all who wait, and is not kept in memory.
+// TestLarge: what is too large to store goes through, with and without a length, to all who wait, and is not kept in
+// memory.
 func TestLarge(t *testing.T) {
 	const size = 8 << 20
 	for _, sized := range []bool{true, false} {

@@ -117,7 +117,8 @@ func (cfg config) cache() *Cache {
 	return c
 }
 
-// What one of each takes at most, with the garbage that comes with it. Source: the splitter's measurements, on the same engine.
+// What one of each takes at most, with the garbage that comes with it. Source: the splitter's measurements, on the same
+// engine.
 const (
 	baseMemory       = 16 << 20
 	connectionMemory = 24 << 10

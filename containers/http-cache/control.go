@@ -13,7 +13,8 @@ type Control map[string]string
 // longest is RFC 9111's for a number that is too large (section 1.2.2).
 const longest = 1<<31 - 1
 
-// twice stands for a directive that is given two values. No number is so written: what it rules is stale (section 4.2.1).
+// twice stands for a directive that is given two values. No number is so written: what it rules is stale (section
+// 4.2.1).
 const twice = "?"
 
 // ParseControl reads all lines of a Cache-Control field. What is no directive is passed over, as far as the next comma.
@@ -101,8 +102,8 @@ func delta(s string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// targeted reads RFC 9213's CDN-Cache-Control, a dictionary of structured fields (RFC 8941) and stricter than Cache-Control. One
-// that breaks its rules is passed over whole.
+// targeted reads RFC 9213's CDN-Cache-Control, a dictionary of structured fields (RFC 8941) and stricter than
+// Cache-Control. One that breaks its rules is passed over whole.
 func targeted(lines []string) (Control, bool) {
 	text := strings.TrimSpace(strings.Join(lines, ","))
 	if text == "" {

@@ -12,8 +12,9 @@ import (
 	"distlab/containers/internal/forward"
 )
 
-// Flight is one question to the origin, for all who wait for its answer. It runs under a context of its own: the client that began
-// it may leave, and the others get their answer still. It ends with the last of them, unless its answer is to be stored.
+// Flight is one question to the origin, for all who wait for its answer. It runs under a context of its own: the client
+// that began it may leave, and the others get their answer still. It ends with the last of them, unless its answer is
+// to be stored.
 //
 // Source: RFC 9111 section 4 for what may be shared; Varnish's hit-for-miss for those who then must not wait.
 type Flight struct {
@@ -30,7 +31,8 @@ type Flight struct {
 	out  Outcome
 }
 
-// Outcome is what a flight has come to. One of object, resp and err is set; resp beside status if the origin says that it failed.
+// Outcome is what a flight has come to. One of object, resp and err is set; resp beside status if the origin says that
+// it failed.
 type Outcome struct {
 	object *Object
 	open   bool           // the object is for all who wait, if it fits them
@@ -52,8 +54,8 @@ func (o *Outcome) failed() bool {
 
 var errLeft = errors.New("the client left")
 
-// board finds the flight that a request may wait for, or begins one; first is whether it did. A flight that is begun is held by who
-// began it.
+// board finds the flight that a request may wait for, or begins one; first is whether it did. A flight that is begun is
+// held by who began it.
 func (c *Cache) board(r *request, join string, stale *Object) (f *Flight, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,8 +189,8 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 	}
 }
 
-// recovers is what an origin that has failed gets before it is asked again for what may be used stale: nobody is to wait for a server
-// that is away, while there is something to tell.
+// recovers is what an origin that has failed gets before it is asked again for what may be used stale: nobody is to
+// wait for a server that is away, while there is something to tell.
 const recovers = time.Second
 
 func (c *Cache) failing(f *Flight) {
@@ -197,7 +199,8 @@ func (c *Cache) failing(f *Flight) {
 	}
 }
 
-// learn has the next ones know whether it is worth to wait for another's answer. One with a password says nothing of those without.
+// learn has the next ones know whether it is worth to wait for another's answer. One with a password says nothing of
+// those without.
 func (c *Cache) learn(f *Flight, o *Object, open bool) {
 	switch {
 	case open:

@@ -1,11 +1,12 @@
-// Http-cache is a shared HTTP cache: it stands before origins, stores what they allow, and asks them once for what many want.
+// Http-cache is a shared HTTP cache: it stands before origins, stores what they allow, and asks them once for what many
+// want.
 //
 //	ORIGINS=http://app:8080 http-cache &
 //	curl -i localhost:8080/   # Cache-Status: http-cache; fwd=uri-miss; fwd-status=200; stored; ttl=60
 //	curl -i localhost:8080/   # Cache-Status: http-cache; hit; ttl=58
 //
-// Source: the serving layer of Brendan Burns, Designing Distributed Systems, chapter 5; the rules are RFC 9111, RFC 5861 (stale
-// answers), RFC 9211 (Cache-Status) and RFC 9213 (CDN-Cache-Control); the habits are Varnish's.
+// Source: the serving layer of Brendan Burns, Designing Distributed Systems, chapter 5; the rules are RFC 9111, RFC
+// 5861 (stale answers), RFC 9211 (Cache-Status) and RFC 9213 (CDN-Cache-Control); the habits are Varnish's.
 package main
 
 import (

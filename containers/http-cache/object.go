@@ -62,7 +62,8 @@ func (o *Object) refreshed(h http.Header) http.Header {
 	return merged
 }
 
-// compact is a header in as little memory as it takes, and that keeps nothing else in memory: one text and one list of lines.
+// compact is a header in as little memory as it takes, and that keeps nothing else in memory: one text and one list of
+// lines.
 func compact(h http.Header) http.Header {
 	var text strings.Builder
 	n, size := 0, 0
@@ -106,8 +107,8 @@ func tagsOf(h http.Header) (tags []string) {
 	return slices.Compact(tags)
 }
 
-// Body is the bytes of an answer, while they come and afterwards. One goroutine writes; any number read, each at its own pace. Once
-// it is too large to be stored it has a window: then the writer waits for the slowest of its readers.
+// Body is the bytes of an answer, while they come and afterwards. One goroutine writes; any number read, each at its
+// own pace. Once it is too large to be stored it has a window: then the writer waits for the slowest of its readers.
 type Body struct {
 	Length int64 // as the origin says; -1: it does not
 

@@ -8,8 +8,9 @@ import (
 )
 
 // Rules are what a cache may store, for whom, and for how long. The zero value is RFC 9111's shared cache without
-// heuristics, more careful in three things: an answer that sets a cookie is not stored; what was asked for with a cookie is treated
-// as what was asked for with a password; and errors are not stored, but for 404 and 410, whatever the origin says.
+// heuristics, more careful in three things: an answer that sets a cookie is not stored; what was asked for with a
+// cookie is treated as what was asked for with a password; and errors are not stored, but for 404 and 410, whatever the
+// origin says.
 type Rules struct {
 	Default   time.Duration // freshness of an answer that says nothing of it
 	Heuristic float64       // share of the time since Last-Modified, where Default is 0
@@ -193,7 +194,8 @@ func varied(names []string, h http.Header) string {
 // encodings are what a request may accept, in the order in which it is said to the origin.
 var encodings = []string{"br", "gzip", "zstd"}
 
-// plainEncoding makes of all the ways to accept the same encodings one, so that they are not as many variants. "" is none.
+// plainEncoding makes of all the ways to accept the same encodings one, so that they are not as many variants. "" is
+// none.
 func plainEncoding(lines []string) string {
 	var list []string
 	for _, line := range lines {

@@ -194,8 +194,8 @@ const (
 	spanBad
 )
 
-// ranged is the part of an object that a request asks for. Several parts, or a unit that is not bytes, are answered with all of it
-// (RFC 9110 section 14.2 lets a server).
+// ranged is the part of an object that a request asks for. Several parts, or a unit that is not bytes, are answered
+// with all of it (RFC 9110 section 14.2 lets a server).
 func ranged(asked, has http.Header, length int64) (s span, from, n int64) {
 	values := asked["Range"]
 	if len(values) != 1 {

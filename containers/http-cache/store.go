@@ -11,8 +11,8 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Store keeps objects by their keys, as many bytes of them as it may. Which go, when they are too many, is for W-TinyLFU to say: what
-// is asked for once does not push out what is asked for often.
+// Store keeps objects by their keys, as many bytes of them as it may. Which go, when they are too many, is for
+// W-TinyLFU to say: what is asked for once does not push out what is asked for often.
 type Store struct {
 	Size     int64 // bytes
 	Variants int   // of one key; 0: any number
@@ -189,7 +189,8 @@ func (s *Store) Purge(key string) bool {
 	return there && len(r.objects) > 0
 }
 
-// PurgeTag forgets all that has a tag, and what is on its way and turns out to have it. It returns how many objects there were.
+// PurgeTag forgets all that has a tag, and what is on its way and turns out to have it. It returns how many objects
+// there were.
 func (s *Store) PurgeTag(tag string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,8 +226,8 @@ func (s *Store) Stored() (entries int, bytes uint64) {
 	return s.entries.EstimatedSize(), s.entries.WeightedSize()
 }
 
-// keyOf is what an answer is stored under: all that the origin is told of where the request goes, as it is told. Nothing is made
-// equal here that the origin could tell apart.
+// keyOf is what an answer is stored under: all that the origin is told of where the request goes, as it is told.
+// Nothing is made equal here that the origin could tell apart.
 func keyOf(out *http.Request, target string) string {
 	host, forwarded := out.Host, out.Header.Get("X-Forwarded-Host")
 	if forwarded == host {

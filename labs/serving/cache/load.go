@@ -38,8 +38,9 @@ func originSaved(m *check.M) check.Result {
 		Want("at most %d: each word from each cache by the clock; none", most).Of(t.Requests()))
 }
 
-// tierLost kills a replica of each tier at once, and brings them back. A user repeats a GET that broke off on a kept connection, as
-// browsers and Go do (RFC 9110, 9.2.2); what is asked on a new connection while they are away must be well at once.
+// tierLost kills a replica of each tier at once, and brings them back. A user repeats a GET that broke off on a kept
+// connection, as browsers and Go do (RFC 9110, 9.2.2); what is asked on a new connection while they are away must be
+// well at once.
 func tierLost(m *check.M) check.Result {
 	end := begin(m)
 	defer end()
@@ -87,7 +88,8 @@ func tierLost(m *check.M) check.Result {
 		t.Failed(), t.Requests(), &away, back).Want("none; all; at all").Of(t.Requests()+away.All()).Because("%s", away.Odd()))
 }
 
-// bounded asks for words often, and then for more lists than the cache can hold, each once, and for one word in very many forms.
+// bounded asks for words often, and then for more lists than the cache can hold, each once, and for one word in very
+// many forms.
 func bounded(m *check.M) check.Result {
 	const hot, often, lists, variants, least = 30, 8, 500, 300, 0.8
 	end := begin(m)

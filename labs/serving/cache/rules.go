@@ -13,7 +13,8 @@ func in(seconds int) string {
 	return time.Now().Add(time.Duration(seconds) * time.Second).UTC().Format(http.TimeFormat)
 }
 
-// rfc9111 goes through a table of what the service says, and asks twice. Whether the second answer was the first's is counted at the service.
+// rfc9111 goes through a table of what the service says, and asks twice. Whether the second answer was the first's is
+// counted at the service.
 func rfc9111(m *check.M) check.Result {
 	end := begin(m)
 	defer end()

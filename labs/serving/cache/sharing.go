@@ -10,8 +10,9 @@ import (
 	"distlab/lab/check"
 )
 
-// hitRatio asks at the door for words that are drawn as Zipf says, and counts what came to the service. A cache that has not seen a
-// word asks for it once; there are two, and each gets half of the requests. So the number of questions can be computed.
+// hitRatio asks at the door for words that are drawn as Zipf says, and counts what came to the service. A cache that
+// has not seen a word asks for it once; there are two, and each gets half of the requests. So the number of questions
+// can be computed.
 func hitRatio(m *check.M) check.Result {
 	const requests, words, sigmas = 2000, 300, 5
 	end := begin(m)
@@ -50,7 +51,8 @@ func hitRatio(m *check.M) check.Result {
 		Want("%.0f, give or take %.0f (five standard deviations): %.1f %% hits", expected, spread, 100*(1-expected/requests)).Of(requests)
 }
 
-// coalesced asks many times at once for what nobody has, and which takes a second: at one cache, in one form and in two, and at the door.
+// coalesced asks many times at once for what nobody has, and which takes a second: at one cache, in one form and in
+// two, and at the door.
 func coalesced(m *check.M) check.Result {
 	const n = 100
 	end := begin(m)
@@ -139,8 +141,8 @@ func leaderLeaves(m *check.M) check.Result {
 		Want("all, once").Of(others.All()).Because("%s", others.Odd())
 }
 
-// privateNeverShared has answers that are one client's alone. Each client is told by the service who it is, and asks after the other; and
-// then many ask at once.
+// privateNeverShared has answers that are one client's alone. Each client is told by the service who it is, and asks
+// after the other; and then many ask at once.
 func privateNeverShared(m *check.M) check.Result {
 	const clients, crowd = 4, 20
 	end := begin(m)

@@ -46,7 +46,8 @@ func staleIfError(m *check.M) check.Result {
 	return ways.Decide().Because("the new answer came after %v", back)
 }
 
-// staleWhileRevalidate asks for a word that is stale, when the service takes some seconds: an answer that is old did not wait for it.
+// staleWhileRevalidate asks for a word that is stale, when the service takes some seconds: an answer that is old did
+// not wait for it.
 func staleWhileRevalidate(m *check.M) check.Result {
 	end := begin(m)
 	defer end()
