@@ -477,9 +477,7 @@ func (c *Cache) purge(r *request) {
 		// With whatever scheme it was asked for: who purges stands on this side of the TLS.
 		for _, scheme := range []string{"http", "https"} {
 			r.Out.Header["X-Forwarded-Proto"] = []string{scheme}
-			if c.Store.Purge(keyOf(r.Out, r.Target)) {
-				n++
-			}
+			n += c.Store.Purge(keyOf(r.Out, r.Target))
 		}
 	}
 	c.Metrics.purged.WithLabelValues(map[bool]string{true: "tag", false: "url"}[len(tags) > 0]).Add(float64(n))

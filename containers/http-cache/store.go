@@ -176,8 +176,9 @@ func (s *Store) over(f *Flight) {
 	}
 }
 
-// Purge forgets a key, with all its variants, and what is on its way for it. It is true if there was something.
-func (s *Store) Purge(key string) bool {
+// Purge forgets a key, with all its variants, and what is on its way for it. It returns how many objects
+// there were.
+func (s *Store) Purge(key string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for f := range s.flights {
@@ -185,8 +186,10 @@ func (s *Store) Purge(key string) bool {
 			f.purged.Store(true)
 		}
 	}
-	r, there := s.entries.Invalidate(key)
-	return there && len(r.objects) > 0
+	if r, there := s.entries.Invalidate(key); there {
+		n = len(r.objects)
+	}
+	return n
 }
 
 // PurgeTag forgets all that has a tag, and what is on its way and turns out to have it. It returns how many objects
