@@ -19,7 +19,8 @@ import (
 // Source: RFC 9111 section 4 for what may be shared; Varnish's hit-for-miss for those who then must not wait.
 type Flight struct {
 	key, join string // join: "" if nobody else may wait for it
-	purged    atomic.Bool
+	purged    atomic.Bool // what it brings is not stored
+	overtaken atomic.Bool // by a purge: who comes later must not wait for it
 	seq       uint64
 	asked     Asked
 	header    http.Header // of the question
@@ -59,7 +60,7 @@ var errLeft = errors.New("the client left")
 func (c *Cache) board(r *request, join string, stale *Object) (f *Flight, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f = c.flights[join]; join != "" && f != nil && !f.purged.Load() {
+	if f = c.flights[join]; join != "" && f != nil && !f.overtaken.Load() {
 		f.waiting++
 		return f, false
 	}

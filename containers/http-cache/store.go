@@ -184,6 +184,7 @@ func (s *Store) Purge(key string) (n int) {
 	for f := range s.flights {
 		if f.key == key {
 			f.purged.Store(true)
+			f.overtaken.Store(true)
 		}
 	}
 	if r, there := s.entries.Invalidate(key); there {
@@ -200,6 +201,9 @@ func (s *Store) PurgeTag(tag string) (n int) {
 	s.seq++
 	if len(s.flights) > 0 {
 		s.tags[tag] = s.seq
+	}
+	for f := range s.flights { // nobody knows yet what tags their answers have
+		f.overtaken.Store(true)
 	}
 	var keys []string
 	for key, r := range s.entries.All() {

@@ -154,6 +154,8 @@ func purge(m *check.M) check.Result {
 			says(path, "new", "")
 			p := way.purge(target)
 			t.Note(p.Status == http.StatusOK, "PURGE: %d", p.Status)
+			got := mark(m, first, target, forms[0])
+			t.Note(got == "new", "who asked after the purge, while it was under way, got %q", got)
 		})
 		for range 3 {
 			got := mark(m, first, target, forms[0])
