@@ -18,7 +18,7 @@ import (
 //
 // Source: RFC 9111 section 4 for what may be shared; Varnish's hit-for-miss for those who then must not wait.
 type Flight struct {
-	key, join string // join: "" if nobody else may wait for it
+	key, join string      // join: "" if nobody else may wait for it
 	purged    atomic.Bool // what it brings is not stored
 	overtaken atomic.Bool // by a purge: who comes later must not wait for it
 	seq       uint64
