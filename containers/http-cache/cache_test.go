@@ -146,7 +146,7 @@ func TestErrorsAreNotShared(t *testing.T) {
 	var n atomic.Int64
 	b := start(t, func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(200 * time.Millisecond)
-		http.Error(w, fmt.Sprintf("secret %d", n.Add(1)), 503)
+		http.Error(w, fmt.Sprintf("secret %d", n.Add(1)), http.StatusServiceUnavailable)
 	}, nil)
 	secrets := 0
 	for _, a := range b.together(50, func(int) answer { return b.get("/") }) {
@@ -196,7 +196,7 @@ func TestRevalidates(t *testing.T) {
 
 func TestStale(t *testing.T) {
 	well := func(b *bench, more string) http.HandlerFunc { return b.with("good", "Cache-Control: max-age=60"+more) }
-	fails := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad", 500) }
+	fails := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad", http.StatusInternalServerError) }
 	for _, c := range []struct {
 		name, more string
 		after      time.Duration

@@ -20,7 +20,6 @@ type Object struct {
 	Born   time.Time
 	Tags   []string
 	Body   *Body
-	seq    uint64 // when its fetch began, as purges count
 }
 
 // Age is how old it is.
