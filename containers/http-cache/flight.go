@@ -146,7 +146,7 @@ func (c *Cache) fly(f *Flight, req *http.Request, b *forward.Backend) {
 		io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<10))
 		resp.Body.Close()
 	}
-	o := &Object{Status: status, Header: header, Born: birth(header, began, now), Tags: tagsOf(header), seq: f.seq}
+	o := &Object{Status: status, Header: header, Born: birth(header, began, now), Tags: tagsOf(header)}
 	if body != nil {
 		o.Born = birth(resp.Header, began, now)
 	}
