@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -60,11 +61,17 @@ func forget(m *check.M, cache, target string, headers ...string) check.Page {
 // fetched is how many words and lists the service has been asked for, whatever it answered.
 func fetched(m *check.M) (n int) {
 	for _, c := range copies {
-		n += int(m.Counter(c, adminPort, "dictionary_requests_total", `page="word"`))
-		n += int(m.Counter(c, adminPort, "dictionary_requests_total", `page="prefix"`))
+		p := m.Get(c, adminPort, "/metrics")
+		check.Must(p.Is(http.StatusOK))
+		for _, line := range asked.FindAllSubmatch(p.Body, -1) {
+			n += int(check.Got(strconv.ParseFloat(string(line[1]), 64)))
+		}
 	}
 	return n
 }
+
+// asked are the lines of the copies' metrics that count words and lists.
+var asked = regexp.MustCompile(`(?m)^dictionary_requests_total\{[^}]*page="(?:word|prefix)"[^}]*\} (\S+)$`)
 
 // keep is a Cache-Control that says for how long.
 func keep(more string) map[string]string {
