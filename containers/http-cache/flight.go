@@ -60,7 +60,7 @@ var errLeft = errors.New("the client left")
 func (c *Cache) board(r *request, join string, stale *Object) (f *Flight, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f = c.flights[join]; join != "" && f != nil && !f.overtaken.Load() {
+	if f = c.flights[join]; join != "" && f != nil && !f.overtaken.Load() && !f.past(c.Store.Now()) {
 		f.waiting++
 		return f, false
 	}
@@ -73,6 +73,16 @@ func (c *Cache) board(r *request, join string, stale *Object) (f *Flight, first 
 	c.Store.began(f)
 	go c.fly(f, req, r.backend)
 	return f, true
+}
+
+// past is whether a flight has brought what is stale by now, its body still on the way: who comes now asks anew.
+func (f *Flight) past(now time.Time) bool {
+	select {
+	case <-f.done:
+		return f.out.object == nil || f.out.object.Left(now) <= 0
+	default:
+		return false
+	}
 }
 
 // leave is the end of one's waiting.
