@@ -6,7 +6,7 @@
 // it.
 //
 //	dictionary &
-//	curl http://127.0.0.1:8080/serendipity
+//	curl http://127.0.0.1:8080/serenity
 //
 // Source: the replicated service of Brendan Burns, Designing Distributed Systems, "Replicated Load-Balanced Services";
 // the words are WordNet's (https://wordnet.princeton.edu), see wordnet/.

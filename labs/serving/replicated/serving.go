@@ -32,7 +32,7 @@ func spread(m *check.M) check.Result {
 	for _, way := range []string{"kept", "anew"} {
 		counts := make([]int, len(copies))
 		for range 3 { // a probe takes so many addresses
-			for _, a := range m.HTTPEach(check.Outside, ways[way], slices.Repeat([]string{door + "/serendipity"}, n/3)...) {
+			for _, a := range m.HTTPEach(check.Outside, ways[way], slices.Repeat([]string{door + "/serenity"}, n/3)...) {
 				m.Need(a.Status == http.StatusOK, "%s: %d %s", way, a.Status, a.Error)
 				h := http.Header(a.Header)
 				i := slices.Index(copies, h.Get("X-Served-By"))
@@ -50,7 +50,7 @@ func spread(m *check.M) check.Result {
 		least = min(least, p)
 		said = append(said, fmt.Sprintf("%s: %v", way, counts))
 	}
-	right := strings.Contains(body, `"word": "serendipity"`)
+	right := strings.Contains(body, `"word": "serenity"`)
 	return check.Decide(least >= alpha && same.Whole() && right,
 		"of %d words each %s, least p = %.2g; %v answers the same",
 		n, strings.Join(said, ", "), least, &same).
