@@ -181,6 +181,7 @@ func TestLabReadme(t *testing.T) {
 			{"sidecar/topz", []string{"2 of 2 claims passed", "variant separate-pid"}},
 			{"sidecar/logs", []string{"2 of 2 claims passed", "variant hoards"}},
 			{"sidecar/paas", []string{"1 of 1 claims passed", "variant reclone"}},
+			{"serving/cache", []string{"; hit; ttl=", "trouble, as told", "1 object purged", "20 200", "2 of 2 claims passed", "variant cache-everything"}},
 			{"adapter/metrics", []string{"redis_up 0", "3 of 3 claims passed", "variant dies-with-app"}},
 		},
 		"second": {
@@ -197,6 +198,7 @@ func TestLabReadme(t *testing.T) {
 			{"ambassador/balance", []string{"2 of 2 claims passed", "variant at-once"}},
 			{"adapter/format", []string{`"price":"-12.34"`, `"reason":"quote"`, "2 of 2 claims passed", "variant fail-whole"}},
 			{"ambassador/broker", []string{"redis-development", "broker_ambassador_registry_stale", "2 of 2 claims passed", "variant memory-only"}},
+			{"serving/replicated", []string{`"why": "unhealthy"`, `"visits":3`, "spare-1", "2 of 2 claims passed", "variant stop-at-once"}},
 		},
 	}
 	for _, l := range labs.Catalog {

@@ -22,10 +22,12 @@ var protocols = map[string][]string{
 	"balancer":          {metrics, "github.com/fsnotify/fsnotify"},
 	"broker-ambassador": {metrics, "golang.org/x/net"}, // DNS messages; etcd by its JSON gateway
 	"burner":            {metrics},
+	"dictionary":        {metrics, "golang.org/x/net", "golang.org/x/sys"}, // a limit of connections; a thread's clock
 	"content-generator": {metrics},
 	"format-adapter":    {metrics, "go.yaml.in/yaml/v4", "golang.org/x/net", "golang.org/x/text"}, // sources are YAML; encodings
 	"legacy-feed":       {metrics, "golang.org/x/text"},
 	"health-adapter":    {metrics, "github.com/go-sql-driver/mysql"},
+	"http-cache":        {metrics, "github.com/maypok86/otter/v2"}, // W-TinyLFU by bytes
 	"internal":          {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":        {metrics, "github.com/coder/websocket"},
 	"pause":             {},

@@ -53,6 +53,7 @@ var needed = map[string]map[string]string{
 	"log-shipper":       {"PATHS": "/nowhere/*.log", "STORE_URL": "http://127.0.0.1:9/"},
 	"log-store":         {"DATA_DIR": "{bins}"},
 	"log-writer":        {"LOG_PATH": "{bins}/app.log"},
+	"http-cache":        {"ORIGINS": "http://127.0.0.1:9"},
 	"restarter":         {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
 	"shard-ambassador":  {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
 	"balancer":          {"REPLICAS": "127.0.0.1:9"},

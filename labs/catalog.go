@@ -12,6 +12,8 @@ import (
 	"distlab/labs/ambassador/broker"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/serving/cache"
+	"distlab/labs/serving/replicated"
 	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/logs"
@@ -37,4 +39,6 @@ var Catalog = []check.Lab{
 	adapterlogs.Lab,
 	health.Lab,
 	format.Lab,
+	replicated.Lab,
+	cache.Lab,
 }
