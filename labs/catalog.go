@@ -12,6 +12,7 @@ import (
 	"distlab/labs/ambassador/broker"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/serving/scatter"
 	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/logs"
@@ -37,4 +38,5 @@ var Catalog = []check.Lab{
 	adapterlogs.Lab,
 	health.Lab,
 	format.Lab,
+	scatter.Lab,
 }

@@ -59,7 +59,10 @@ type Statistics struct {
 
 // Statistics are the shard's own.
 func (x *Index) Statistics() Statistics {
-	s := Statistics{Shard: x.Shard, Version: x.Version, Documents: len(x.docs), Length: x.length, Words: make(map[string]int, len(x.postings))}
+	s := Statistics{
+		Shard: x.Shard, Version: x.Version, Documents: len(x.docs), Length: x.length,
+		Words: make(map[string]int, len(x.postings)),
+	}
 	for w, list := range x.postings {
 		s.Words[w] = len(list)
 	}
@@ -72,8 +75,8 @@ type Query struct {
 	All   bool     `json:"all,omitempty"` // documents that have all words, and not any of them
 	K     int      `json:"k"`             // how many of the best are wanted
 
-	// Of the whole collection: documents, words in them, and in how many documents each of Words is. Without them a leaf
-	// scores by its own shard's, and scores of two leaves cannot be compared.
+	// Of the whole collection: documents, words in them, and in how many documents each of Words is. Without them a
+	// leaf scores by its own shard's, and scores of two leaves cannot be compared.
 	Documents int   `json:"documents,omitempty"`
 	Length    int64 `json:"length,omitempty"`
 	In        []int `json:"in,omitempty"`
@@ -115,8 +118,8 @@ func idf(all, n int) float64 {
 // lookEvery is how many postings are scored between two looks at whether anybody still waits.
 const lookEvery = 256
 
-// Search scores the documents that have the query's words. It ends early with ctx's error, and count is told of what was
-// looked at in either case.
+// Search scores the documents that have the query's words. It ends early with ctx's error, and count is told of what
+// was looked at in either case.
 //
 // Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
 func (x *Index) Search(ctx context.Context, q *Query, count func(postings int)) (Answer, error) {

@@ -196,7 +196,8 @@ func parseQuery(text []byte, experiments bool) (*Query, error) {
 		return nil, errors.New("statistics need documents, length, and in how many documents each of the words is")
 	case (q.DragMicros != 0 || q.DelayMillis != 0) && !experiments:
 		return nil, errors.New("drag_us and delay_ms are for experiments, which are off (EXPERIMENTS)")
-	case q.DragMicros < 0 || q.DragMicros > int(mostDrag/time.Microsecond), q.DelayMillis < 0 || q.DelayMillis > int(mostDelay/time.Millisecond):
+	case q.DragMicros < 0 || q.DragMicros > int(mostDrag/time.Microsecond),
+		q.DelayMillis < 0 || q.DelayMillis > int(mostDelay/time.Millisecond):
 		return nil, fmt.Errorf("drag_us or delay_ms is out of bounds: at most %v and %v", mostDrag, mostDelay)
 	}
 	for _, n := range q.In {

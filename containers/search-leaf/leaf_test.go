@@ -56,8 +56,8 @@ func TestScores(t *testing.T) {
 	if got := idf(27512, 324); math.Abs(got-4.4401283) > 1e-7 {
 		t.Errorf("idf is %v", got)
 	}
-	// Two shards of 500 documents; a word is in 9 of the one and in 1 of the other. By the whole collection's statistics the
-	// document that has it twice is the better one, by its shard's the worse.
+	// Two shards of 500 documents; a word is in 9 of the one and in 1 of the other. By the whole collection's
+	// statistics the document that has it twice is the better one, by its shard's the worse.
 	shard := func(n, with int, times int) *Index {
 		var docs []document
 		for i := range n {
@@ -87,8 +87,10 @@ func TestScores(t *testing.T) {
 		got  float64
 		want float64
 	}{
-		{"a, global", best(a, global), 6.266}, {"b, global", best(b, global), 4.557},
-		{"a, local", best(a, local), 5.452}, {"b, local", best(b, local), 5.811},
+		{"a, global", best(a, global), 6.266},
+		{"b, global", best(b, global), 4.557},
+		{"a, local", best(a, local), 5.452},
+		{"b, local", best(b, local), 5.811},
 	} {
 		if math.Abs(tt.got-tt.want) > 0.001 {
 			t.Errorf("%s: %v, want %v", tt.name, tt.got, tt.want)

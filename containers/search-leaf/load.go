@@ -30,8 +30,8 @@ const longestLine = 1 << 20
 // document is one line of a file.
 type document struct{ id, text string }
 
-// ShardOf is the shard whose a document is, by its ID: FNV-1a of 64 bits, and its upper half folded onto the lower one, for
-// the lowest bits alone say little.
+// ShardOf is the shard whose a document is, by its ID: FNV-1a of 64 bits, and its upper half folded onto the lower one,
+// for the lowest bits alone say little.
 func ShardOf(id string, count int) int {
 	h := uint64(14695981039346656037)
 	for i := range len(id) {
@@ -40,8 +40,8 @@ func ShardOf(id string, count int) int {
 	return int((h ^ h>>32) % uint64(count))
 }
 
-// Read reads all files and makes an index of each of the leaf's shards. What is wrong with one line is wrong with the whole:
-// half a collection that is taken for all of it would answer wrongly, and nobody would know.
+// Read reads all files and makes an index of each of the leaf's shards. What is wrong with one line is wrong with the
+// whole: half a collection that is taken for all of it would answer wrongly, and nobody would know.
 func (s *Source) Read() (map[int]*Index, error) {
 	var files []string
 	for _, p := range s.Patterns {

@@ -1,5 +1,5 @@
-// Search-leaf answers for its shards of a collection of documents: an inverted index each, BM25, and the best k. What it
-// scores by are the statistics of the whole collection, which who asks brings along.
+// Search-leaf answers for its shards of a collection of documents: an inverted index each, BM25, and the best k. What
+// it scores by are the statistics of the whole collection, which who asks brings along.
 package main
 
 import (
@@ -53,7 +53,8 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	metrics := newMetrics(p.Metrics)
 	leaf := &Leaf{
 		Source: Source{
-			Patterns: cfg.Documents, Shards: cfg.Shards, Count: cfg.ShardCount, MaxDocs: cfg.MaxDocs, MaxBytes: int64(cfg.MaxBytes),
+			Patterns: cfg.Documents, Shards: cfg.Shards, Count: cfg.ShardCount,
+			MaxDocs: cfg.MaxDocs, MaxBytes: int64(cfg.MaxBytes),
 		},
 		MaxInFlight: cfg.MaxInFlight, Workers: cfg.Workers, MaxTime: cfg.MaxTime,
 		SlowShare: cfg.SlowShare, SlowTime: cfg.SlowTime, Experiments: cfg.Experiments,

@@ -40,11 +40,11 @@ const (
 // Server is the whole of it.
 func (a *API) Server() *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /search", a.bounded(func(w http.ResponseWriter, r *http.Request, res *Result, code int, _ string) {
+	mux.HandleFunc("GET /search", a.bounded(func(w http.ResponseWriter, res *Result, code int, _ string) {
 		res.Attempts = nil
 		answer(w, code, res)
 	}))
-	mux.HandleFunc("GET /explain", a.bounded(func(w http.ResponseWriter, r *http.Request, res *Result, code int, format string) {
+	mux.HandleFunc("GET /explain", a.bounded(func(w http.ResponseWriter, res *Result, code int, format string) {
 		if format == "svg" {
 			w.Header().Set("Content-Type", "image/svg+xml")
 			w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
@@ -85,7 +85,7 @@ func refuse(w http.ResponseWriter, code int, format string, args ...any) {
 	answer(w, code, map[string]string{"error": fmt.Sprintf(format, args...)})
 }
 
-type respond func(w http.ResponseWriter, r *http.Request, res *Result, code int, format string)
+type respond func(w http.ResponseWriter, res *Result, code int, format string)
 
 // bounded does a search, unless too many are under way: those who come then are told at once, since a queue would only
 // make them late.
@@ -110,7 +110,7 @@ func (a *API) bounded(respond respond) http.HandlerFunc {
 			a.Metrics.missing.WithLabelValues(m.Why).Inc()
 		}
 		if !res.Partial {
-			respond(w, r, res, http.StatusOK, format)
+			respond(w, res, http.StatusOK, format)
 			return
 		}
 		a.Metrics.partial.Inc()
@@ -124,12 +124,12 @@ func (a *API) bounded(respond respond) http.HandlerFunc {
 			w.Header().Set("Retry-After", "1")
 			res.Hits, res.Matched = []Hit{}, 0
 		}
-		respond(w, r, res, code, format)
+		respond(w, res, code, format)
 	}
 }
 
-// parse reads what is asked, from a URL's query. What it does not know it refuses: a misspelt parameter would be without effect,
-// and nobody would see it.
+// parse reads what is asked, from a URL's query. What it does not know it refuses: a misspelt parameter would be
+// without effect, and nobody would see it.
 func (a *API) parse(raw string) (s *Search, policy Policy, format string, err error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {

@@ -51,32 +51,44 @@ type question struct {
 	stick *replica  // whom to ask first
 }
 
-// order are a shard's replicas in the order in which to ask them: in turns, those that have failed lately last.
-func (r *Root) order(shard int, stick *replica) []*replica {
+// candidate is a replica that may be asked.
+type candidate struct {
+	*replica
+	avoided bool // its leaf has failed lately
+	trial   bool // so it had, and this search finds out whether it is well again
+}
+
+// order are a shard's replicas in the order in which to ask them: in turns, those whose leaf has failed lately last.
+func (r *Root) order(shard int, stick *replica) []candidate {
 	list := r.shards[shard]
-	turn := int(r.turns[shard].Add(1))
-	ordered := make([]*replica, 0, len(list))
-	for i := range list {
-		ordered = append(ordered, list[(turn+i)%len(list)])
-	}
+	turn := int(r.turns[shard].Add(1) % uint64(len(list)))
 	now := time.Now()
-	rank := make(map[*replica]int, len(list))
-	for _, rep := range list {
-		switch {
-		case rep == stick:
-			rank[rep] = 0
-		case rep.tried(now, r.Avoid):
-			rank[rep] = 1
-		default:
-			rank[rep] = 2
+	ordered := make([]candidate, 0, len(list))
+	for i := range list {
+		c := candidate{replica: list[(turn+i)%len(list)]}
+		if until := c.leaf.avoid.Load(); until != 0 {
+			// One search tries it when its time is over, the one whose turn it is; the others wait for what that finds.
+			c.trial = i == 0 && until <= now.UnixNano() &&
+				c.leaf.avoid.CompareAndSwap(until, now.Add(r.Avoid).UnixNano())
+			c.avoided = !c.trial
 		}
+		ordered = append(ordered, c)
 	}
-	slices.SortStableFunc(ordered, func(a, b *replica) int { return rank[a] - rank[b] })
+	rank := func(c candidate) int {
+		switch {
+		case c.replica == stick:
+			return 0
+		case c.avoided:
+			return 2
+		}
+		return 1
+	}
+	slices.SortStableFunc(ordered, func(a, b candidate) int { return rank(a) - rank(b) })
 	return ordered
 }
 
-// ask asks a shard's replicas until one has answered: the next one when one has failed, or, within the budget, when it is
-// late. The first success is heard; the others are cancelled.
+// ask asks a shard's replicas until one has answered: the next one when one has failed, or, within the budget, when it
+// is late. The first success is heard; the others are cancelled. A trial needs no budget: there is one in a while.
 func (r *Root) ask(ctx context.Context, q question) (out asked) {
 	out = asked{shard: q.shard}
 	type result struct {
@@ -92,7 +104,7 @@ func (r *Root) ask(ctx context.Context, q question) (out asked) {
 	asked := make([]*replica, 0, len(queue))
 	open := 0
 	start := func(kind string) {
-		rep := queue[0]
+		rep := queue[0].replica
 		queue = queue[1:]
 		n := len(asked)
 		asked = append(asked, rep)
@@ -121,6 +133,7 @@ func (r *Root) ask(ctx context.Context, q question) (out asked) {
 			a.Error = fmt.Sprintf("%.200v", err)
 		}
 	}
+	trial := queue[0].trial
 	start(first)
 	var timer <-chan time.Time
 	if q.hedge {
@@ -135,10 +148,10 @@ func (r *Root) ask(ctx context.Context, q question) (out asked) {
 		select {
 		case <-timer:
 			timer = nil
-			if len(queue) == 0 {
-				continue
+			if len(queue) == 0 || queue[0].avoided {
+				continue // nobody is there who would be quicker
 			}
-			if !r.Hedge.Budget.Withdraw() {
+			if !trial && !r.Hedge.Budget.Withdraw() {
 				r.Metrics.denied.Inc()
 				continue
 			}
@@ -193,29 +206,19 @@ func (r *Root) ask(ctx context.Context, q question) (out asked) {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// tried says whether it is asked like the others. One that has failed is not, for a while; then one search finds out whether
-// it is well again, and the others wait for what that finds.
-func (r *replica) tried(now time.Time, avoid time.Duration) bool {
-	until := r.avoid.Load()
-	if until == 0 {
-		return true
-	}
-	return until <= now.UnixNano() && r.avoid.CompareAndSwap(until, now.Add(avoid).UnixNano())
-}
-
 // well is told of an answer.
 func (r *replica) well(took time.Duration) {
 	r.times.add(took)
-	r.lost.Store(0)
-	r.avoid.Store(0)
+	r.leaf.lost.Store(0)
+	r.leaf.avoid.Store(0)
 }
 
 // slower is told that a replica was waited for, for so long and in vain.
 func (r *replica) slower(waited, avoid time.Duration) {
 	r.times.add(waited)
-	if r.lost.Add(1) >= lostMost {
+	if r.leaf.lost.Add(1) >= lostMost {
 		r.failed(avoid)
 	}
 }
 
-func (r *replica) failed(avoid time.Duration) { r.avoid.Store(time.Now().Add(avoid).UnixNano()) }
+func (r *replica) failed(avoid time.Duration) { r.leaf.avoid.Store(time.Now().Add(avoid).UnixNano()) }

@@ -27,8 +27,8 @@ func (h *Hedging) delay(of *latencies) time.Duration {
 // burst is what a budget can save up: a clump of slow answers is hedged, a whole slow fleet is not.
 const burst = 10
 
-// Budget bounds second requests to a part of the first ones, so that a fleet that is slow altogether does not get twice the
-// work just then. It counts, and knows no time. It may be used by several goroutines.
+// Budget bounds second requests to a part of the first ones, so that a fleet that is slow altogether does not get twice
+// the work just then. It counts, and knows no time. It may be used by several goroutines.
 type Budget struct {
 	Ratio float64 // for each first request; 1 is no bound
 	Burst float64

@@ -1,5 +1,6 @@
-// Search-root answers searches over a collection that is spread over leaves: it asks one replica of each shard at a time,
-// asks a second one where the first is late, and answers by its deadline with what there is, saying what is missing.
+// Search-root answers searches over a collection that is spread over leaves: it asks one replica of each shard at a
+// time, asks a second one where the first is late, and answers by its deadline with what there is, saying what is
+// missing.
 package main
 
 import (
@@ -25,10 +26,11 @@ type config struct {
 	Partial     Policy        `env:"PARTIAL" default:"answer" oneof:"answer|refuse" help:"what happens where shards are missing, unless a search says it: an answer that says so, or none"`
 	Statistics  string        `env:"STATISTICS" default:"global" oneof:"global|local" help:"what leaves score by: the statistics of the whole collection, or of their shard"`
 	Fresh       time.Duration `env:"STATISTICS_INTERVAL" default:"5s" min:"100ms" help:"how often leaves are asked whether their statistics have changed; a search that finds it sees to it at once"`
+	Stale       string        `env:"STALE" default:"again" oneof:"again|take" help:"what happens where a leaf has other documents than its statistics are of: it is asked again by the right ones, or taken, which is wrong"`
 	PerShard    string        `env:"PER_SHARD" default:"k" oneof:"k|share" help:"how many hits each shard sends: as many as are wanted, or its share of them, which is less and wrong"`
 	HedgeAt     float64       `env:"HEDGE_QUANTILE" default:"0.95" min:"0.5" max:"0.999" help:"a second replica is asked when the first takes longer than this part of its answers did"`
-	HedgeLeast  time.Duration `env:"HEDGE_LEAST" default:"5ms" min:"0s" help:"but not sooner"`
-	HedgeMost   time.Duration `env:"HEDGE_MOST" default:"200ms" min:"1ms" help:"and not later; also while little has been measured"`
+	HedgeLeast  time.Duration `env:"HEDGE_LEAST" default:"5ms" min:"0s" help:"least time that the first replica has for itself"`
+	HedgeMost   time.Duration `env:"HEDGE_MOST" default:"200ms" min:"1ms" help:"longest time that it has; also while little has been measured"`
 	HedgeBudget float64       `env:"HEDGE_BUDGET" default:"0.05" min:"0" max:"1" help:"second requests for each first one, at most; 0: none; 1: always"`
 	Connect     time.Duration `env:"CONNECT_TIMEOUT" default:"500ms" min:"1ms" help:"time to connect to a leaf; then the next replica is asked"`
 	Avoid       time.Duration `env:"AVOID" default:"1s" min:"0s" help:"how long a replica that fails is asked last"`
@@ -51,8 +53,11 @@ func (c config) Check() error {
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	root := &Root{
 		Topology: cfg.Shards, Margin: cfg.Margin, Propagate: cfg.Propagate, MaxTimeout: cfg.MaxTimeout,
-		Local: cfg.Statistics == "local", Share: cfg.PerShard == "share",
-		Hedge: Hedging{Quantile: cfg.HedgeAt, Least: cfg.HedgeLeast, Most: cfg.HedgeMost, Budget: &Budget{Ratio: cfg.HedgeBudget, Burst: burst}},
+		Local: cfg.Statistics == "local", Share: cfg.PerShard == "share", TakeStale: cfg.Stale == "take",
+		Hedge: Hedging{
+			Quantile: cfg.HedgeAt, Least: cfg.HedgeLeast, Most: cfg.HedgeMost,
+			Budget: &Budget{Ratio: cfg.HedgeBudget, Burst: burst},
+		},
 		Avoid: cfg.Avoid, Connect: cfg.Connect, Log: p.Log, Metrics: newMetrics(p.Metrics),
 	}
 	root.Open()

@@ -54,7 +54,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "search_root_seconds", Help: "Time that searches took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
 	}
-	reg.MustRegister(m.requests, m.asks, m.denied, m.hedgesWon, m.partial, m.missing, m.rounds, m.statistics, m.inFlight, m.seconds)
+	reg.MustRegister(m.requests, m.asks, m.denied, m.hedgesWon, m.partial, m.missing,
+		m.rounds, m.statistics, m.inFlight, m.seconds)
 	for _, kind := range []string{first, hedge, failover} {
 		m.asks.WithLabelValues(kind)
 	}

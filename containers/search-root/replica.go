@@ -14,16 +14,21 @@ import (
 	"time"
 )
 
-// replica is a leaf as one shard's. What is known of it is kept for each shard.
+// replica is a leaf as one shard's: how long a search takes it is each shard's own.
 type replica struct {
-	addr  string
+	*leaf
 	times latencies
+}
 
+// leaf is one of which some shards have a replica. Where one shard finds that it fails, the others need not.
+type leaf struct {
+	addr  string
 	avoid atomic.Int64 // until then it is asked last, in nanoseconds since 1970; 0: it is well
 	lost  atomic.Int64 // times in a row that another was quicker
 }
 
-// lostMost is how often in a row a replica may be the slower one before it counts as failed: one that is frozen never fails.
+// lostMost is how often in a row a leaf may be the slower one before it counts as failed: one that is frozen never
+// fails.
 const lostMost = 3
 
 // Query, Hit and Answer are what search-leaf's README describes.
@@ -80,8 +85,11 @@ var errLate = errors.New("the leaf had no time left")
 const timeoutHeader = "Search-Timeout"
 
 // search asks a leaf. What it says is held to what was asked: a leaf of another collection must not spoil the answer.
-func (r *replica) search(ctx context.Context, client *http.Client, shard int, body []byte, k int, propagate bool) (*LeafAnswer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("http://%s/shards/%d/search", r.addr, shard), bytes.NewReader(body))
+func (r *replica) search(
+	ctx context.Context, client *http.Client, shard int, body []byte, k int, propagate bool,
+) (*LeafAnswer, error) {
+	url := fmt.Sprintf("http://%s/shards/%d/search", r.addr, shard)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +129,8 @@ func parseAnswer(text []byte, shard, k int) (*LeafAnswer, error) {
 	case a.Version == "" || len(a.Version) > longestVersion:
 		return nil, fmt.Errorf("version %.40q", a.Version)
 	case len(a.Hits) > k || len(a.Hits) > a.Matched || a.Matched > a.Documents:
-		return nil, fmt.Errorf("%d hits of %d that match of %d, where %d were asked for", len(a.Hits), a.Matched, a.Documents, k)
+		return nil, fmt.Errorf("%d hits of %d that match of %d, where %d were asked for",
+			len(a.Hits), a.Matched, a.Documents, k)
 	}
 	for i := range a.Hits {
 		h := &a.Hits[i]
@@ -138,7 +147,8 @@ func parseAnswer(text []byte, shard, k int) (*LeafAnswer, error) {
 
 // statistics asks a leaf for a shard's, unless they are those that are known: nil then.
 func (r *replica) statistics(ctx context.Context, client *http.Client, shard int, known string) (*Statistics, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/shards/%d/statistics", r.addr, shard), nil)
+	url := fmt.Sprintf("http://%s/shards/%d/statistics", r.addr, shard)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type fake struct {
 	hits    []Hit
 	words   map[string]int
 	search  func(w http.ResponseWriter, r *http.Request, q Query) bool // true: it has answered
-	fickle  atomic.Bool // each answer has a version of its own
+	fickle  atomic.Bool                                                // each answer has a version of its own
 	asked   atomic.Int64
 	gone    chan struct{} // one for each request that was cancelled
 	srv     *httptest.Server
@@ -229,7 +229,7 @@ func TestHedge(t *testing.T) {
 	if n := slow.asked.Load(); n > 6 {
 		t.Errorf("the slow one was asked %d times", n)
 	}
-	r.shards[0][0].avoid.Store(0)
+	r.shards[0][0].leaf.avoid.Store(0)
 	r.shards[0][1].avoid.Store(time.Now().Add(time.Hour).UnixNano())
 	s := search(r)
 	s.Hedge, s.Timeout = false, 100*time.Millisecond
@@ -363,7 +363,8 @@ func TestPartial(t *testing.T) {
 	<-b.gone // it stops when the deadline is over
 }
 
-// The leaf is told what is left, less than the client's time; a root that does not propagate tells nothing and lets it work.
+// The leaf is told what is left, less than the client's time; a root that does not propagate tells nothing and lets it
+// work.
 func TestPropagation(t *testing.T) {
 	f := newFake(t, 0, hit("a", 1))
 	told := make(chan string, 1)
@@ -485,7 +486,10 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("a search tells what /explain is for: %s", text)
 	}
 	// What leaves send stands in the picture as text, whatever it is.
-	a.search = func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "</svg><script>", 500); return true }
+	a.search = func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
+		http.Error(w, "</svg><script>", 500)
+		return true
+	}
 	resp, text := get(t, base+"/explain?q=light&format=svg")
 	if resp.Header.Get("Content-Type") != "image/svg+xml" || bytes.Contains(text, []byte("<script")) {
 		t.Errorf("%s", text)

@@ -23,6 +23,7 @@ type Root struct {
 	MaxTimeout time.Duration
 	Propagate  bool // leaves are told the time that is left, and cancelled
 	Local      bool // leaves score by their own statistics
+	TakeStale  bool // answers by statistics that are no longer right are taken as they are
 	Share      bool // each shard is asked for its share of the hits alone
 	Hedge      Hedging
 	Avoid      time.Duration
@@ -47,10 +48,14 @@ func (r *Root) Open() {
 	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	r.turns = make([]atomic.Uint64, len(r.Topology))
 	r.known = make([]known, len(r.Topology))
+	leaves := map[string]*leaf{}
 	for _, addrs := range r.Topology {
 		var list []*replica
 		for _, a := range addrs {
-			list = append(list, &replica{addr: a})
+			if leaves[a] == nil {
+				leaves[a] = &leaf{addr: a}
+			}
+			list = append(list, &replica{leaf: leaves[a]})
 		}
 		r.shards = append(r.shards, list)
 	}
@@ -124,7 +129,7 @@ func (r *Root) Do(ctx context.Context, s *Search) *Result {
 		for _, o := range outs {
 			attempts = append(attempts, o.attempts...)
 		}
-		if r.Local || !r.relearn(ctx, v, stick, outs) {
+		if r.Local || r.TakeStale || !r.relearn(ctx, v, stick, outs) {
 			break
 		}
 		// Their scores are by statistics of documents that they no longer have: asked again, with the right ones.
@@ -143,7 +148,10 @@ func (r *Root) Do(ctx context.Context, s *Search) *Result {
 
 // round asks each shard once.
 func (r *Root) round(ctx context.Context, s *Search, v view, stick []*replica, n int, begun time.Time) []asked {
-	q := Query{Words: s.Words, All: s.All, K: s.K + s.From, DragMicros: int(s.Drag.Microseconds()), DelayMillis: int(s.Delay.Milliseconds())}
+	q := Query{
+		Words: s.Words, All: s.All, K: s.K + s.From,
+		DragMicros: int(s.Drag.Microseconds()), DelayMillis: int(s.Delay.Milliseconds()),
+	}
 	if r.Share {
 		q.K = (q.K + len(s.Shards) - 1) / len(s.Shards)
 	}
@@ -158,15 +166,17 @@ func (r *Root) round(ctx context.Context, s *Search, v view, stick []*replica, n
 	var wg sync.WaitGroup
 	for i, shard := range s.Shards {
 		wg.Go(func() {
-			outs[i] = r.ask(ctx, question{shard: shard, body: body, k: q.K, hedge: s.Hedge, round: n, begun: begun, stick: stick[shard]})
+			outs[i] = r.ask(ctx, question{
+				shard: shard, body: body, k: q.K, hedge: s.Hedge, round: n, begun: begun, stick: stick[shard],
+			})
 		})
 	}
 	wg.Wait()
 	return outs
 }
 
-// relearn says whether leaves have answered with other versions than the search went by. It then knows their statistics, and
-// whom to ask for them again: replicas of a shard do not change at the same time.
+// relearn says whether leaves have answered with other versions than the search went by. It then knows their
+// statistics, and whom to ask for them again: replicas of a shard do not change at the same time.
 func (r *Root) relearn(ctx context.Context, v view, stick []*replica, outs []asked) bool {
 	changed := false
 	var wg sync.WaitGroup
@@ -197,8 +207,8 @@ func (r *Root) relearn(ctx context.Context, v view, stick []*replica, outs []ask
 	return changed
 }
 
-// merge makes one answer of those of the shards. Each has sent as many hits as are wanted of all, so the best of these are
-// the best of all, even where one shard has every one of them.
+// merge makes one answer of those of the shards. Each has sent as many hits as are wanted of all, so the best of these
+// are the best of all, even where one shard has every one of them.
 func merge(s *Search, v view, outs []asked) *Result {
 	res := &Result{Mode: "any", Versions: map[int]string{}, Hits: []Hit{}}
 	if s.All {

@@ -21,7 +21,8 @@ func (t *Topology) UnmarshalText(text []byte) error {
 		var replicas []string
 		for addr := range strings.SplitSeq(shard, ",") {
 			host, port, err := net.SplitHostPort(addr)
-			if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 || strings.ContainsAny(host, "/%@?#") {
+			n, bad := strconv.ParseUint(port, 10, 16)
+			if err != nil || host == "" || bad != nil || n == 0 || strings.ContainsAny(host, "/%@?#") {
 				return fmt.Errorf("shard %d: %.60q is not host:port", len(shards), addr)
 			}
 			if slices.Contains(replicas, addr) {

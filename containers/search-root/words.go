@@ -9,7 +9,8 @@ import (
 
 const longestWord = 64
 
-// wordsOf cuts a query as search-leaf cuts documents: the longest runs of letters and digits, in lower case. Each is kept once.
+// wordsOf cuts a query as search-leaf cuts documents: the longest runs of letters and digits, in lower case. Each is
+// kept once.
 func wordsOf(text string) []string {
 	list := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	words := []string{}
