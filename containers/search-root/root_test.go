@@ -302,8 +302,8 @@ func TestFailover(t *testing.T) {
 		name string
 		bad  func(w http.ResponseWriter, r *http.Request, q Query) bool
 	}{
-		{"500", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "no", 500); return true }},
-		{"overloaded", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "busy", 503); return true }},
+		{"500", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "no", http.StatusInternalServerError); return true }},
+		{"overloaded", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "busy", http.StatusServiceUnavailable); return true }},
 		{"cut", func(http.ResponseWriter, *http.Request, Query) bool { panic(http.ErrAbortHandler) }},
 		{"no JSON", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { io.WriteString(w, "<html>"); return true }},
 		{"another shard's", func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
@@ -487,7 +487,7 @@ func TestHTTP(t *testing.T) {
 	}
 	// What leaves send stands in the picture as text, whatever it is.
 	a.search = func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
-		http.Error(w, "</svg><script>", 500)
+		http.Error(w, "</svg><script>", http.StatusInternalServerError)
 		return true
 	}
 	resp, text := get(t, base+"/explain?q=light&format=svg")
