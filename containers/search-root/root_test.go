@@ -302,8 +302,14 @@ func TestFailover(t *testing.T) {
 		name string
 		bad  func(w http.ResponseWriter, r *http.Request, q Query) bool
 	}{
-		{"500", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "no", http.StatusInternalServerError); return true }},
-		{"overloaded", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { http.Error(w, "busy", http.StatusServiceUnavailable); return true }},
+		{"500", func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
+			http.Error(w, "no", http.StatusInternalServerError)
+			return true
+		}},
+		{"overloaded", func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
+			http.Error(w, "busy", http.StatusServiceUnavailable)
+			return true
+		}},
 		{"cut", func(http.ResponseWriter, *http.Request, Query) bool { panic(http.ErrAbortHandler) }},
 		{"no JSON", func(w http.ResponseWriter, _ *http.Request, _ Query) bool { io.WriteString(w, "<html>"); return true }},
 		{"another shard's", func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
