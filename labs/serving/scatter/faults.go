@@ -173,11 +173,16 @@ func reload(m *check.M) check.Result {
 			m.Signal(leaf(i), "SIGHUP", loads(i))
 		}
 	}
+	// No engine can remove a file: there is one without documents before, and again afterwards.
+	if _, err := m.Stack.ReadFile(m.Context(), leaf(0), file); err != nil {
+		m.Write(leaf(0), map[string][]byte{file: nil})
+	}
+	var written *check.Fault
 	t := m.Beside(lead, []check.Flow{
 		{Name: "searches", Rate: 20, URL: door + queries[1].path("search")},
 		{Name: "control", Rate: 20, URL: control, Control: true},
 	}, func() {
-		m.Write(leaf(0), map[string][]byte{file: []byte(text.String())})
+		written = m.Write(leaf(0), map[string][]byte{file: []byte(text.String())})
 		var over atomic.Bool
 		m.Together(func(m *check.M) {
 			defer over.Store(true)
@@ -221,8 +226,7 @@ func reload(m *check.M) check.Result {
 	}
 	ways.Way("all found in the end").Note(len(after.rank(queries[0].words, false, func(shard int) bool { return now[shard] != old[shard] })) == extras,
 		"a shard has its old version")
-	// No engine can remove a file: one without documents is as good as none.
-	m.Write(leaf(0), map[string][]byte{file: nil})
+	m.Heal(written)
 	around(m)
 	ways.Way("taken away").Note(len(ask(m, queries[0].path("search")).Hits) == 0, "they are still found")
 	ways.Way("under load").Note(t.Failed() == 0, "%d of %d failed", t.Failed(), t.Requests())
