@@ -119,12 +119,10 @@ func partial(m *check.M) check.Result {
 	refused := ask(m, queries[0].path("search", "partial", "refuse"))
 	ways.Way("a client that wants all or nothing").Note(refused.status == http.StatusServiceUnavailable && len(refused.Hits) == 0,
 		"%d with %d hits", refused.status, len(refused.Hits))
-	m.Heal(one)
-	m.Heal(two)
+	m.Together(func(m *check.M) { m.Heal(one) }, func(m *check.M) { m.Heal(two) })
 	well(m)
 	look("both back", 10, nil, "")
-	m.Pause(leaf(lost - 1))
-	m.Pause(leaf(lost))
+	m.Together(func(m *check.M) { m.Pause(leaf(lost - 1)) }, func(m *check.M) { m.Pause(leaf(lost)) })
 	// The root has to find out first that the other shards of these leaves are better asked elsewhere.
 	m.Until(patience, func(m *check.M) error {
 		if a := ask(m, queries[0].path("search", "timeout", "2s")); !slices.Equal(a.missing(), []int{lost}) {
@@ -168,10 +166,8 @@ func reload(m *check.M) check.Result {
 			return fmt.Sprintf("%v loads", m.Counter(leaf(i), adminPort, "search_leaf_loads_total", `result="ok"`))
 		}
 	}
-	around := func(m *check.M) {
-		for i := range shards {
-			m.Signal(leaf(i), "SIGHUP", loads(i))
-		}
+	around := func(m *check.M, atOnce int) {
+		m.Each(shards, atOnce, func(m *check.M, i int) { m.Signal(leaf(i), "SIGHUP", loads(i)) })
 	}
 	// No engine can remove a file: there is one without documents before, and again afterwards.
 	if _, err := m.Stack.ReadFile(m.Context(), leaf(0), file); err != nil {
@@ -186,7 +182,7 @@ func reload(m *check.M) check.Result {
 		var over atomic.Bool
 		m.Together(func(m *check.M) {
 			defer over.Store(true)
-			around(m)
+			around(m, 1)
 		}, func(m *check.M) {
 			for last := false; !last; {
 				last = over.Load() // once more when all have them
@@ -227,7 +223,7 @@ func reload(m *check.M) check.Result {
 	ways.Way("all found in the end").Note(len(after.rank(queries[0].words, false, func(shard int) bool { return now[shard] != old[shard] })) == extras,
 		"a shard has its old version")
 	m.Heal(written)
-	around(m)
+	around(m, 4)
 	ways.Way("taken away").Note(len(ask(m, queries[0].path("search")).Hits) == 0, "they are still found")
 	ways.Way("under load").Note(t.Failed() == 0, "%d of %d failed", t.Failed(), t.Requests())
 	res := ways.Decide()
