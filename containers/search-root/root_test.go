@@ -24,14 +24,17 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
+// behaviour is what a fake does with a search; true: it has answered.
+type behaviour func(w http.ResponseWriter, r *http.Request, q Query) bool
+
 // fake is a leaf with one replica of one shard, which answers as a test has it.
 type fake struct {
 	shard   int
 	version atomic.Pointer[string]
 	hits    []Hit
 	words   map[string]int
-	search  func(w http.ResponseWriter, r *http.Request, q Query) bool // true: it has answered
-	fickle  atomic.Bool                                                // each answer has a version of its own
+	search  atomic.Pointer[behaviour]
+	fickle  atomic.Bool // each answer has a version of its own
 	asked   atomic.Int64
 	gone    chan struct{} // one for each request that was cancelled
 	srv     *httptest.Server
@@ -47,6 +50,8 @@ func newFake(t *testing.T, shard int, hits ...Hit) *fake {
 }
 
 func (f *fake) is(version string) { f.version.Store(&version) }
+
+func (f *fake) set(do behaviour) { f.search.Store(&do) }
 
 func (f *fake) addr() string { return strings.TrimPrefix(f.srv.URL, "http://") }
 
@@ -70,7 +75,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if f.search != nil && f.search(w, r, q) {
+	if do := f.search.Load(); do != nil && *do != nil && (*do)(w, r, q) {
 		return
 	}
 	json.NewEncoder(w).Encode(LeafAnswer{
@@ -180,7 +185,7 @@ func TestGlobalStatistics(t *testing.T) {
 	a, b := newFake(t, 0, hit("a", 1)), newFake(t, 1, hit("b", 1), hit("c", 0.5))
 	got := make(chan Query, 4)
 	for _, f := range []*fake{a, b} {
-		f.search = func(_ http.ResponseWriter, _ *http.Request, q Query) bool { got <- q; return false }
+		f.set(func(_ http.ResponseWriter, _ *http.Request, q Query) bool { got <- q; return false })
 	}
 	r := newRoot(t, []*fake{a}, []*fake{b})
 	want := Query{Words: []string{"light"}, K: 3, Documents: 20, Length: 200, In: []int{3}}
@@ -206,7 +211,7 @@ func TestGlobalStatistics(t *testing.T) {
 
 func TestHedge(t *testing.T) {
 	slow, quick := newFake(t, 0, hit("a", 1)), newFake(t, 0, hit("a", 1))
-	slow.search = slow.hang
+	slow.set(slow.hang)
 	r := newRoot(t, []*fake{slow, quick})
 	hedged := 0
 	for range 4 { // they begin in turns
@@ -264,7 +269,7 @@ func TestBudget(t *testing.T) {
 	// Where all are slow, no more than the budget's share is asked twice.
 	f, g := newFake(t, 0, hit("a", 1)), newFake(t, 0, hit("a", 1))
 	for _, x := range []*fake{f, g} {
-		x.search = func(http.ResponseWriter, *http.Request, Query) bool { time.Sleep(30 * time.Millisecond); return false }
+		x.set(func(http.ResponseWriter, *http.Request, Query) bool { time.Sleep(30 * time.Millisecond); return false })
 	}
 	r := newRoot(t, []*fake{f, g})
 	r.Hedge.Budget = &Budget{Ratio: 0.05, Burst: 10}
@@ -324,7 +329,7 @@ func TestFailover(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bad, good := newFake(t, 0, hit("a", 1)), newFake(t, 0, hit("a", 1))
-			bad.search = tt.bad
+			bad.set(tt.bad)
 			r := newRoot(t, []*fake{bad, good})
 			s := search(r)
 			s.Hedge = false
@@ -348,7 +353,7 @@ func TestFailover(t *testing.T) {
 func TestPartial(t *testing.T) {
 	a, b, c := newFake(t, 0, hit("a", 1)), newFake(t, 1, hit("b", 2)), newFake(t, 2, hit("c", 3))
 	r := newRoot(t, []*fake{a}, []*fake{b}, []*fake{c})
-	b.search = b.hang
+	b.set(b.hang)
 	c.srv.Close()
 	s := search(r)
 	s.Timeout = 200 * time.Millisecond
@@ -374,10 +379,10 @@ func TestPartial(t *testing.T) {
 func TestPropagation(t *testing.T) {
 	f := newFake(t, 0, hit("a", 1))
 	told := make(chan string, 1)
-	f.search = func(w http.ResponseWriter, r *http.Request, q Query) bool {
+	f.set(func(w http.ResponseWriter, r *http.Request, q Query) bool {
 		told <- r.Header.Get(timeoutHeader)
 		return f.hang(w, r, q)
-	}
+	})
 	r := newRoot(t, []*fake{f})
 	s := search(r)
 	s.Timeout = 300 * time.Millisecond
@@ -412,7 +417,7 @@ func TestVersions(t *testing.T) {
 	young.is("v2")
 	r := newRoot(t, []*fake{a}, []*fake{old, young})
 	var in atomic.Int64
-	a.search = func(_ http.ResponseWriter, _ *http.Request, q Query) bool { in.Store(int64(q.In[0])); return false }
+	a.set(func(_ http.ResponseWriter, _ *http.Request, q Query) bool { in.Store(int64(q.In[0])); return false })
 	for i := range 8 {
 		res := r.Do(t.Context(), search(r))
 		want := int64(2)
@@ -492,10 +497,10 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("a search tells what /explain is for: %s", text)
 	}
 	// What leaves send stands in the picture as text, whatever it is.
-	a.search = func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
+	a.set(func(w http.ResponseWriter, _ *http.Request, _ Query) bool {
 		http.Error(w, "</svg><script>", http.StatusInternalServerError)
 		return true
-	}
+	})
 	resp, text := get(t, base+"/explain?q=light&format=svg")
 	if resp.Header.Get("Content-Type") != "image/svg+xml" || bytes.Contains(text, []byte("<script")) {
 		t.Errorf("%s", text)
@@ -515,7 +520,7 @@ func TestHTTP(t *testing.T) {
 	if resp.StatusCode != 503 || !bytes.Contains(text, []byte(`"hits": []`)) {
 		t.Errorf("refused: %d %s", resp.StatusCode, text)
 	}
-	b.search = b.hang
+	b.set(b.hang)
 	if resp, _ = get(t, base+"/search?q=light&timeout=50ms"); resp.StatusCode != 504 {
 		t.Errorf("nobody in time: %d", resp.StatusCode)
 	}
@@ -523,7 +528,7 @@ func TestHTTP(t *testing.T) {
 
 func TestBackpressure(t *testing.T) {
 	f := newFake(t, 0, hit("a", 1))
-	f.search = f.hang
+	f.set(f.hang)
 	r := newRoot(t, []*fake{f})
 	_, base := newAPI(t, r)
 	done := make(chan int, 2)
@@ -549,7 +554,7 @@ func TestBackpressure(t *testing.T) {
 			t.Errorf("one of the two: %d", code)
 		}
 	}
-	f.search = nil
+	f.set(nil)
 	if resp, _ := get(t, base+"/search?q=light"); resp.StatusCode != 200 {
 		t.Errorf("afterwards: %d", resp.StatusCode)
 	}
