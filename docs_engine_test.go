@@ -197,6 +197,7 @@ func TestLabReadme(t *testing.T) {
 			{"sidecar/content", []string{"1 of 1 claims passed", "variant no-limits"}},
 			{"ambassador/balance", []string{"2 of 2 claims passed", "variant at-once"}},
 			{"adapter/format", []string{`"price":"-12.34"`, `"reason":"quote"`, "2 of 2 claims passed", "variant fail-whole"}},
+			{"serving/scatter", []string{`"id": "Genesis 1:3"`, `"partial": true`, "2 of 2 claims passed", "variant wait-for-all", "1 of 1 claims passed"}},
 			{"ambassador/broker", []string{"redis-development", "broker_ambassador_registry_stale", "2 of 2 claims passed", "variant memory-only"}},
 			{"serving/replicated", []string{`"why": "unhealthy"`, `"visits":3`, "spare-1", "2 of 2 claims passed", "variant stop-at-once"}},
 		},

@@ -32,7 +32,9 @@ var protocols = map[string][]string{
 	"legacy-app":        {metrics, "github.com/coder/websocket"},
 	"pause":             {},
 	"probe":             {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
-	"restarter":         {metrics},                       // a signal needs no library
+	"restarter":         {metrics}, // a signal needs no library
+	"search-leaf":       {metrics, "golang.org/x/net"},
+	"search-root":       {metrics, "golang.org/x/net"},
 	"shard-ambassador":  {metrics, "go.yaml.in/yaml/v4"}, // pool files are YAML
 	"slowlog-adapter":   {metrics},                       // it speaks RESP itself: a reply has a bound, and no client keeps one
 	"splitter":          {metrics, "github.com/fsnotify/fsnotify", "golang.org/x/sys"},

@@ -55,6 +55,7 @@ var needed = map[string]map[string]string{
 	"log-writer":        {"LOG_PATH": "{bins}/app.log"},
 	"http-cache":        {"ORIGINS": "http://127.0.0.1:9"},
 	"restarter":         {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
+	"search-root":       {"SHARDS": "127.0.0.1:9"},
 	"shard-ambassador":  {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},
 	"balancer":          {"REPLICAS": "127.0.0.1:9"},
 	"broker-ambassador": {"SERVICES": "app=127.0.0.1:0", "SELECT": "env=test", "ETCD_ENDPOINTS": "http://127.0.0.1:9"},

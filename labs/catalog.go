@@ -14,6 +14,7 @@ import (
 	"distlab/labs/ambassador/split"
 	"distlab/labs/serving/cache"
 	"distlab/labs/serving/replicated"
+	"distlab/labs/serving/scatter"
 	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/logs"
@@ -41,4 +42,5 @@ var Catalog = []check.Lab{
 	format.Lab,
 	replicated.Lab,
 	cache.Lab,
+	scatter.Lab,
 }
