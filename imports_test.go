@@ -22,12 +22,15 @@ var protocols = map[string][]string{
 	"balancer":          {metrics, "github.com/fsnotify/fsnotify"},
 	"broker-ambassador": {metrics, "golang.org/x/net"}, // DNS messages; etcd by its JSON gateway
 	"burner":            {metrics},
+	"elector":           {metrics, "golang.org/x/sys"}, // a clock that counts while the machine sleeps; etcd by its JSON gateway
 	"content-generator": {metrics},
 	"format-adapter":    {metrics, "go.yaml.in/yaml/v4", "golang.org/x/net", "golang.org/x/text"}, // sources are YAML; encodings
 	"legacy-feed":       {metrics, "golang.org/x/text"},
 	"health-adapter":    {metrics, "github.com/go-sql-driver/mysql"},
 	"internal":          {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":        {metrics, "github.com/coder/websocket"},
+	"ledger":            {metrics, "golang.org/x/net"},
+	"owner-proxy":       {metrics},
 	"pause":             {},
 	"probe":             {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
 	"restarter":         {metrics},                       // a signal needs no library
