@@ -12,6 +12,7 @@ import (
 	"distlab/labs/ambassador/broker"
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
+	"distlab/labs/serving/election"
 	"distlab/labs/sidecar/config"
 	"distlab/labs/sidecar/content"
 	"distlab/labs/sidecar/logs"
@@ -32,6 +33,7 @@ var Catalog = []check.Lab{
 	broker.Lab,
 	split.Lab,
 	balance.Lab,
+	election.Lab,
 	metrics.Lab,
 	slowlog.Lab,
 	adapterlogs.Lab,
