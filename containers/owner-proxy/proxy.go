@@ -36,11 +36,17 @@ type Proxy struct {
 
 // hops marks a request that such a proxy has passed on: an owner whose address leads to another proxy, or to this one, would be
 // asked for ever.
-const hops = "Owner-Proxy-Hops"
+const hops = "Owner-Hops"
 
 // again is how long to wait before the same owner is asked again that has not taken a request: the store knows an owner some
-// moments before the owner does.
-const again = 50 * time.Millisecond
+// moments before the owner does. Each time it is twice as long, up to the longest: many may wait.
+const (
+	again        = 25 * time.Millisecond
+	longestAgain = 400 * time.Millisecond
+)
+
+// mostBroken is how often a request is sent to owners that break off: it may be the request that breaks them.
+const mostBroken = 3
 
 // Engine is what carries the requests. It has no fast path: a request may have to wait.
 func (p *Proxy) Engine() *forward.Engine {
@@ -84,6 +90,7 @@ func (p *Proxy) handle(x *forward.Exchange) {
 	w := wait{p: p, deadline: x.Began.Add(p.Wait)}
 	defer w.over()
 	var asked View
+	pause, broken := again, 0
 	x.Final = func(_ int, h http.Header) {
 		if p.OwnerHeader != "" && asked.ID != "" {
 			h.Set(p.OwnerHeader, asked.ID)
@@ -119,6 +126,10 @@ func (p *Proxy) handle(x *forward.Exchange) {
 		if why == "misdirected" { // nothing was done, whatever the method
 			may = x.MayRepeat(nil, true)
 		}
+		if why == "broken" {
+			broken++
+			may = may && broken < mostBroken
+		}
 		if resp != nil {
 			io.CopyN(io.Discard, resp.Body, 4<<10)
 			resp.Body.Close()
@@ -126,7 +137,8 @@ func (p *Proxy) handle(x *forward.Exchange) {
 		end()
 		p.Log.Debug("the owner has not taken a request", "owner", owner.ID, "reason", why, "error", err)
 		switch {
-		case may && w.wait(x.Context(), changed, again):
+		case may && w.wait(x.Context(), changed, pause):
+			pause = min(2*pause, longestAgain)
 			p.Metrics.retried.WithLabelValues(why).Inc()
 		case why == "broken":
 			x.Explain(err, "the owner")

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,7 @@ import (
 	"distlab/containers/internal/etcd"
 	"distlab/containers/internal/forward"
 	"distlab/containers/internal/http1"
+	"distlab/containers/internal/httpcases"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -38,7 +41,7 @@ func newProxy(t *testing.T, change func(*Proxy)) (p *Proxy, url string) {
 	t.Helper()
 	p = &Proxy{
 		Owner: &Owner{}, Wait: patience, MaxWaiting: 100, Grace: 50 * time.Millisecond, KeepBody: 1 << 10, OwnerHeader: "X-Owner",
-		Limits:    forward.Limits{Connect: time.Second, Response: patience, Header: time.Second, Body: time.Second},
+		Limits:    forward.Limits{HeaderBytes: 32 << 10, Connect: time.Second, Response: patience, Header: time.Second, Body: time.Second},
 		Forwarder: &http1.Forwarder{Scheme: "http"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Metrics: newMetrics(prometheus.NewRegistry()),
 	}
@@ -272,15 +275,59 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestRequests holds it to the table of all containers.
+func TestRequests(t *testing.T) {
+	app, err := httpcases.NewApp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	p, url := newProxy(t, func(p *Proxy) { p.Upgrades, p.OwnerHeader, p.Wait = []string{"websocket"}, "", 0 })
+	p.Owner.Set(View{ID: "app", Address: app.Addr, Term: "1"}, 5)
+	for _, c := range httpcases.Requests {
+		for _, complaint := range c.Run(app, func() (net.Conn, error) { return net.Dial("tcp", strings.TrimPrefix(url, "http://")) }) {
+			t.Errorf("%s (%s): %s", c.Name, c.Why, complaint)
+		}
+	}
+}
+
+// TestBreaks: a request that breaks each owner off is not sent for ever.
+func TestBreaks(t *testing.T) {
+	p, url := newProxy(t, nil)
+	var asked atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	p.Owner.Set(View{ID: "a", Address: strings.TrimPrefix(srv.URL, "http://"), Term: "1"}, 5)
+	for method, want := range map[string]int32{"GET": mostBroken, "POST": 1} {
+		asked.Store(0)
+		if code, text, _ := send(t, method, url, ""); code != 502 || asked.Load() != want {
+			t.Errorf("%s: %d %q after %d tries, want %d", method, code, text, asked.Load(), want)
+		}
+	}
+}
+
 // TestWatch reads a key that changes, and one that cannot be read.
 func TestWatch(t *testing.T) {
 	const key = "/elections/x/owner"
 	var mu sync.Mutex
 	value, revision, changed := "", 5, make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var doc struct {
+			Create struct {
+				Start string `json:"start_revision"`
+			} `json:"create_request"`
+		}
+		json.NewDecoder(r.Body).Decode(&doc)
 		mu.Lock()
 		defer mu.Unlock()
 		if r.URL.Path == "/v3/watch" {
+			if start, _ := strconv.Atoi(doc.Create.Start); start <= revision {
+				fmt.Fprintln(w, `{"result":{"events":[{}]}}`)
+				return
+			}
 			fmt.Fprintln(w, `{"result":{"created":true}}`)
 			http.NewResponseController(w).Flush()
 			now := changed
