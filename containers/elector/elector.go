@@ -176,6 +176,10 @@ func (e *Elector) begin(h Holder, sent time.Duration) *Term {
 	now := e.Clock()
 	e.mu.Lock()
 	t := &Term{Token: h.Token, Began: time.Now(), lease: h.lease, began: now}
+	select {
+	case <-e.kick: // meant for an earlier term
+	default:
+	}
 	e.term, e.renewed = t, sent
 	e.mu.Unlock()
 	e.Metrics.terms.Inc()
@@ -186,7 +190,6 @@ func (e *Elector) begin(h Holder, sent time.Duration) *Term {
 
 // lead is the term: it renews until it must not any more. What it returns is the lease, where it may still hold.
 func (e *Elector) lead(ctx context.Context, t *Term) (old string) {
-	e.drainKick()
 	bad := 0
 	for {
 		why := e.wait(ctx, e.Retry)
@@ -302,20 +305,12 @@ func (e *Elector) wait(ctx context.Context, d time.Duration) (why string) {
 	}
 }
 
-func (e *Elector) drainKick() {
-	select {
-	case <-e.kick:
-	default:
-	}
-}
-
 // Handover ends this candidate's term, if it has one, and keeps it out of the election for so long.
 func (e *Elector) Handover(hold time.Duration) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.hold = e.Clock() + hold
-	owner := e.term != nil
-	e.mu.Unlock()
-	if owner {
+	if e.term != nil {
 		select {
 		case e.kick <- struct{}{}:
 		default:

@@ -291,7 +291,8 @@ func TestTells(t *testing.T) {
 		}
 		return told
 	}
-	if told = read(); !told.Owner || told.Token != a.Told().Token || time.Until(told.Until) > 7*time.Second {
+	await(t, "the file", func() bool { told = read(); return told.Owner })
+	if told.Token != a.Told().Token || time.Until(told.Until) > 7*time.Second {
 		t.Errorf("%+v", told)
 	}
 	a.Handover(time.Minute)
