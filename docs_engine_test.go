@@ -195,6 +195,7 @@ func TestLabReadme(t *testing.T) {
 			}},
 			{"sidecar/config", []string{"3 of 3 claims passed", "variant no-check"}},
 			{"sidecar/content", []string{"1 of 1 claims passed", "variant no-limits"}},
+			{"serving/election", []string{"X-Owner: node-", "elector_owner 1", `"verdict":"accepted"`, "2 of 2 claims passed", "variant bad-clock"}},
 			{"ambassador/balance", []string{"2 of 2 claims passed", "variant at-once"}},
 			{"adapter/format", []string{`"price":"-12.34"`, `"reason":"quote"`, "2 of 2 claims passed", "variant fail-whole"}},
 			{"serving/scatter", []string{`"id": "Genesis 1:3"`, `"partial": true`, "2 of 2 claims passed", "variant wait-for-all", "1 of 1 claims passed"}},

@@ -23,6 +23,7 @@ var protocols = map[string][]string{
 	"broker-ambassador": {metrics, "golang.org/x/net"}, // DNS messages; etcd by its JSON gateway
 	"burner":            {metrics},
 	"dictionary":        {metrics, "golang.org/x/net", "golang.org/x/sys"}, // a limit of connections; a thread's clock
+	"elector":           {metrics, "golang.org/x/sys"},                     // a clock that counts while the machine sleeps; etcd by its JSON gateway
 	"content-generator": {metrics},
 	"format-adapter":    {metrics, "go.yaml.in/yaml/v4", "golang.org/x/net", "golang.org/x/text"}, // sources are YAML; encodings
 	"legacy-feed":       {metrics, "golang.org/x/text"},
@@ -30,6 +31,8 @@ var protocols = map[string][]string{
 	"http-cache":        {metrics, "github.com/maypok86/otter/v2"}, // W-TinyLFU by bytes
 	"internal":          {"github.com/prometheus/client_golang", "golang.org/x/net", "golang.org/x/sys"},
 	"legacy-app":        {metrics, "github.com/coder/websocket"},
+	"ledger":            {metrics, "golang.org/x/net"},
+	"owner-proxy":       {metrics},
 	"pause":             {},
 	"probe":             {"github.com/tsenart/vegeta/v12", "golang.org/x/net"},
 	"restarter":         {metrics}, // a signal needs no library

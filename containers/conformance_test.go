@@ -48,12 +48,14 @@ var daemonless = map[string]string{
 var needed = map[string]map[string]string{
 	"config-api":        {"WRITE_TOKEN": "token"},
 	"config-sidecar":    {"SOURCE": "http://127.0.0.1:9/", "DEST_DIR": filepath.Join(os.TempDir(), "distlab-config")},
+	"elector":           {"ELECTION": "test", "ID": "test", "ETCD_ENDPOINTS": "http://127.0.0.1:9"},
 	"git-sync":          {"REPO": "http://127.0.0.1:9/site.git"}, // and ROOT: see TestMain
 	"log-adapter":       {"INPUTS": "tcp://127.0.0.1:0"},         // standard input is at its end here
 	"log-shipper":       {"PATHS": "/nowhere/*.log", "STORE_URL": "http://127.0.0.1:9/"},
 	"log-store":         {"DATA_DIR": "{bins}"},
 	"log-writer":        {"LOG_PATH": "{bins}/app.log"},
 	"http-cache":        {"ORIGINS": "http://127.0.0.1:9"},
+	"owner-proxy":       {"ELECTION": "test", "ETCD_ENDPOINTS": "http://127.0.0.1:9"},
 	"restarter":         {"LIVENESS_URL": "http://127.0.0.1:9/", "TARGET_PROCESS": "nobody"},
 	"search-root":       {"SHARDS": "127.0.0.1:9"},
 	"shard-ambassador":  {"SERVERS": "127.0.0.1:9:1", "LISTEN_ADDR": "127.0.0.1:0"},

@@ -13,6 +13,7 @@ import (
 	"distlab/labs/ambassador/shard"
 	"distlab/labs/ambassador/split"
 	"distlab/labs/serving/cache"
+	"distlab/labs/serving/election"
 	"distlab/labs/serving/replicated"
 	"distlab/labs/serving/scatter"
 	"distlab/labs/sidecar/config"
@@ -35,6 +36,7 @@ var Catalog = []check.Lab{
 	broker.Lab,
 	split.Lab,
 	balance.Lab,
+	election.Lab,
 	metrics.Lab,
 	slowlog.Lab,
 	adapterlogs.Lab,
