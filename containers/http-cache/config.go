@@ -117,34 +117,15 @@ func (cfg config) cache() *Cache {
 	return c
 }
 
-// What one of each takes at most, with the garbage that comes with it. Source: the splitter's measurements, on the same
-// engine.
-const (
-	baseMemory       = 16 << 20
-	connectionMemory = 24 << 10
-	requestMemory    = 80 << 10
-	baseFiles        = 256
-)
-
-// fit lowers limits to what the resources bear: a flood is to be turned away, not to get the process killed.
-func (cfg config) fit(r daemon.Resources) config {
-	connections, requests := uint64(cfg.MaxConnections), uint64(cfg.MaxRequests)
-	if r.Memory > 0 {
-		cfg.Size = min(cfg.Size, env.Bytes(max(64<<10, r.Memory/2)))
-		spare := uint64(1 << 20)
-		if used := baseMemory + uint64(cfg.Size)*5/4; r.Memory > used {
-			spare = max(spare, r.Memory-used)
-		}
-		connections = min(connections, max(1, spare*2/3/connectionMemory))
-		requests = min(requests, max(1, spare/3/requestMemory))
+// fit lowers the size of the cache to half of the memory that there is. 0 is unknown, or no bound.
+func (cfg config) fit(memory uint64) config {
+	if memory > 0 {
+		cfg.Size = min(cfg.Size, env.Bytes(max(64<<10, memory/2)))
 	}
-	if r.Files > 0 {
-		spare := uint64(3)
-		if r.Files > baseFiles {
-			spare = max(spare, r.Files-baseFiles)
-		}
-		connections, requests = min(connections, spare*2/3), min(requests, spare/3)
-	}
-	cfg.MaxConnections, cfg.MaxRequests = int(connections), int(requests)
 	return cfg
+}
+
+// cost is the splitter's, which has the same engine: an idle connection 21 KiB, a request 67 KiB; and what is stored.
+func (cfg config) cost() daemon.Cost {
+	return daemon.Cost{Own: 16<<20 + uint64(cfg.Size)*5/4, Connection: 24 << 10, Request: 80 << 10}
 }

@@ -35,13 +35,11 @@ type Status struct {
 }
 
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
-	has := daemon.Available()
-	daemon.CollectWithin(has.Memory)
-	asked := cfg
-	if cfg = cfg.fit(has); cfg.Size != asked.Size || cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
-		p.Log.Info("limits lowered", "cache_size", int64(cfg.Size), "max_connections", cfg.MaxConnections,
-			"max_requests", cfg.MaxRequests, "memory_bytes", has.Memory, "file_descriptors", has.Files)
+	asked := cfg.Size
+	if cfg = cfg.fit(daemon.Available().Memory); cfg.Size != asked {
+		p.Log.Info("cache lowered", "cache_size", int64(cfg.Size))
 	}
+	p.Fit(&cfg.MaxConnections, &cfg.MaxRequests, cfg.cost())
 	cache := cfg.cache()
 	cache.Log = p.Log
 	cache.Metrics = NewMetrics(p.Metrics, cache.Store, func() int { return cache.Engine().InFlight() })

@@ -97,44 +97,11 @@ func (cfg config) limits() forward.Limits {
 	}
 }
 
-// What one of each takes at most, with the garbage that comes with it; source: the splitter's measurements, on the same engine.
-const (
-	baseMemory       = 16 << 20
-	connectionMemory = 24 << 10
-	requestMemory    = 80 << 10
-	baseFiles        = 256
-)
-
-// fit lowers limits to what the resources bear: a flood is to be turned away, not to get the process killed.
-func (cfg config) fit(r daemon.Resources) config {
-	connections, requests := uint64(cfg.MaxConnections), uint64(cfg.MaxRequests)
-	if r.Memory > 0 {
-		spare := uint64(1 << 20)
-		if r.Memory > baseMemory {
-			spare = max(spare, r.Memory-baseMemory)
-		}
-		connections = min(connections, max(1, spare*2/3/connectionMemory))
-		requests = min(requests, max(1, spare/3/(requestMemory+uint64(cfg.KeepBody))))
-	}
-	if r.Files > 0 {
-		spare := uint64(3)
-		if r.Files > baseFiles {
-			spare = max(spare, r.Files-baseFiles)
-		}
-		connections, requests = min(connections, spare*2/3), min(requests, spare/3) // a request has a connection to the owner, too
-	}
-	cfg.MaxConnections, cfg.MaxRequests = int(connections), int(requests)
-	return cfg
-}
+// cost is the splitter's, which has the same engine: an idle connection 21 KiB, a request 67 KiB.
+var cost = daemon.Cost{Own: 16 << 20, Connection: 24 << 10, Request: 80 << 10}
 
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
-	has := daemon.Available()
-	daemon.CollectWithin(has.Memory)
-	asked := cfg
-	if cfg = cfg.fit(has); cfg.MaxConnections != asked.MaxConnections || cfg.MaxRequests != asked.MaxRequests {
-		p.Log.Info("limits lowered", "max_connections", cfg.MaxConnections, "max_requests", cfg.MaxRequests,
-			"memory_bytes", has.Memory, "file_descriptors", has.Files)
-	}
+	p.Fit(&cfg.MaxConnections, &cfg.MaxRequests, cost)
 	for i, e := range cfg.Endpoints {
 		cfg.Endpoints[i] = strings.TrimRight(e, "/")
 	}
