@@ -69,7 +69,7 @@ func failover(m *check.M) check.Result {
 
 // fenced freezes an owner between its last look and its write.
 func fenced(m *check.M) check.Result {
-	const slowly, n = 3 * time.Second, 15
+	const slowly, n = 7 * time.Second, 15 // longer than an engine takes to freeze two containers
 	owner, t := well(m)
 	c := newClients(m, 1)
 	account := c.names[0]
