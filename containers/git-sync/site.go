@@ -74,7 +74,10 @@ func (s *Site) Open() error {
 }
 
 // Close lets another one in.
-func (s *Site) Close() error { return s.lock.Close() }
+func (s *Site) Close() error {
+	// A child that is just being forked still has the descriptor, and with it the lock, until it runs its program.
+	return errors.Join(syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())
+}
 
 func (s *Site) link(name string) string {
 	if filepath.IsAbs(name) {
