@@ -36,7 +36,6 @@ var Catalog = []check.Lab{
 	broker.Lab,
 	split.Lab,
 	balance.Lab,
-	election.Lab,
 	metrics.Lab,
 	slowlog.Lab,
 	adapterlogs.Lab,
@@ -45,4 +44,5 @@ var Catalog = []check.Lab{
 	replicated.Lab,
 	cache.Lab,
 	scatter.Lab,
+	election.Lab,
 }
