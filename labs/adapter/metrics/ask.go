@@ -155,3 +155,10 @@ func well(m *check.M) {
 		return nil
 	})
 }
+
+// watched waits until Prometheus has looked twice at each of its three targets, whatever it saw: it takes five seconds to begin
+// after its start, and what happened before its first look is no rate.
+func watched(m *check.M) {
+	well(m)
+	m.Await(patience, "Prometheus to have begun", is("count(count_over_time(up[10s]) >= 2)", 3))
+}

@@ -13,7 +13,7 @@ import (
 // scraped does what only this measurement does, and waits for Prometheus to have it.
 func scraped(m *check.M) check.Result {
 	const limit = 8 * time.Second
-	well(m)
+	watched(m)
 	busy(m)
 	m.Exec(redis, "redis-benchmark", "-q", "-n", "3000", "-c", "4", "-t", "incr")
 	for range 30 {
@@ -136,7 +136,7 @@ func upZero(m *check.M) check.Result {
 // alerts stops Redis and waits for the alert, and for its end. The adapter is up all the time, and the other Redis is well.
 func alerts(m *check.M) check.Result {
 	const limit = 8 * time.Second
-	well(m)
+	watched(m)
 	firing := `ALERTS{alertstate="firing"}`
 	m.Await(patience, "Prometheus without an alert", none(firing))
 	gone := m.Stop(redis)
