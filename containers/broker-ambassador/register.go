@@ -92,7 +92,7 @@ func parseRegistration(args []string, stderr io.Writer) (*registration, error) {
 	case *ttl < time.Second || *timeout <= 0:
 		return nil, errors.New("-ttl is at least 1s, and -timeout more than nothing")
 	}
-	if err := errors.Join(checkEndpoints(list), in.check()); err != nil {
+	if err := errors.Join(etcd.CheckEndpoints(list), in.check()); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(struct {

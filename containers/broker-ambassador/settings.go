@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
+	"distlab/containers/internal/etcd"
 )
 
 type config struct {
@@ -116,7 +116,7 @@ func (c config) registry(p plan) error {
 	}
 	switch c.Source {
 	case "etcd":
-		errs = append(errs, checkEndpoints(c.EtcdEndpoints))
+		errs = append(errs, etcd.CheckEndpoints(c.EtcdEndpoints))
 		if c.EtcdPrefix == "" {
 			errs = append(errs, errors.New("ETCD_PREFIX is empty: not all keys are registrations"))
 		}
@@ -137,17 +137,4 @@ func (c config) registry(p plan) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func checkEndpoints(list []string) error {
-	if len(list) == 0 {
-		return errors.New("no address of etcd's")
-	}
-	for _, one := range list {
-		u, err := url.Parse(one)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" {
-			return fmt.Errorf("etcd: %q is not http://host:port", one)
-		}
-	}
-	return nil
 }

@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"distlab/containers/internal/names"
 )
 
 // Files are a configuration: texts by their names, which may have folders in them.
@@ -296,11 +297,9 @@ func (s *Store) check(name string, files Files) error {
 	return nil
 }
 
-var configName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
-
 func checkName(name string) error {
-	if !configName.MatchString(name) {
-		return fmt.Errorf("%w: the name of a configuration is up to 63 of a-z, 0-9, dot, dash and underscore, not %.80q", errBad, name)
+	if !names.Plain(name) {
+		return fmt.Errorf("%w: the name of a configuration is %s, not %.80q", errBad, names.What, name)
 	}
 	return nil
 }

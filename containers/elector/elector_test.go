@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"distlab/containers/internal/etcd"
+	"distlab/containers/internal/names"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -390,7 +391,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, parse := range []func([]byte, string) (Holder, error){parseRange, parseTxn} {
 			h, err := parse(body, key)
-			if err == nil && h.ID != "" && (h.Token <= 0 || h.Token > h.revision || !plain.MatchString(h.ID)) {
+			if err == nil && h.ID != "" && (h.Token <= 0 || h.Token > h.revision || !names.Plain(h.ID)) {
 				t.Errorf("%+v", h)
 			}
 		}

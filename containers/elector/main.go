@@ -18,13 +18,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
-	"strings"
 	"time"
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
 	"distlab/containers/internal/etcd"
+	"distlab/containers/internal/names"
 )
 
 const (
@@ -57,8 +56,6 @@ type config struct {
 	daemon.Config
 }
 
-var plain = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
-
 // slack is how much longer than RETRY_PERIOD a pause between two tries may be, so that candidates do not go in step.
 const slack = 1.2
 
@@ -67,8 +64,8 @@ func (cfg config) Check() error {
 	var bad []error
 	add := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
 	for _, n := range [][2]string{{"ELECTION", cfg.Election}, {"ID", cmp.Or(cfg.ID, "host")}} {
-		if !plain.MatchString(n[1]) {
-			add("%s=%.80q: not a name: up to 63 of a-z, 0-9, dot, dash and underscore", n[0], n[1])
+		if !names.Plain(n[1]) {
+			add("%s=%.80q: not %s", n[0], n[1], names.What)
 		}
 	}
 	if cfg.Address != "" {
@@ -76,13 +73,8 @@ func (cfg config) Check() error {
 			add("ADDRESS=%.80q: not host:port", cfg.Address)
 		}
 	}
-	if len(cfg.Endpoints) == 0 {
-		add("ETCD_ENDPOINTS: none")
-	}
-	for _, e := range cfg.Endpoints {
-		if err := checkURL(e); err != nil {
-			add("ETCD_ENDPOINTS: %w", err)
-		}
+	if err := etcd.CheckEndpoints(cfg.Endpoints); err != nil {
+		add("ETCD_ENDPOINTS: %w", err)
 	}
 	for _, u := range [][2]string{{"APP_URL", cfg.AppURL}, {"RELEASE_URL", cfg.ReleaseURL}} {
 		if u[1] != "" {
@@ -120,10 +112,9 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		if err != nil {
 			return err
 		}
-		cfg.ID = host
-	}
-	for i, e := range cfg.Endpoints {
-		cfg.Endpoints[i] = strings.TrimRight(e, "/")
+		if cfg.ID = host; !names.Plain(host) {
+			return fmt.Errorf("ID: this host's name %.80q is not %s: set ID", host, names.What)
+		}
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}}
 	store := &Store{

@@ -1,27 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"distlab/containers/internal/etcd"
+	"distlab/containers/internal/names"
 )
 
 // Store is the election's key in etcd. Its value says who the owner is, its lease how long, and the revision in which it
 // was made is the owner's token: etcd never gives a number twice, nor a lower one later.
 type Store struct {
 	Key    string
-	Client *etcd.Client // for leases and the watch
-
-	at atomic.Int64 // of the endpoint that answered last
+	Client *etcd.Client
 }
 
 // Holder is who has the key.
@@ -47,7 +42,7 @@ func value(id, address, lease string) []byte {
 // Holder asks who has the key; one without an ID is nobody. The answer is that of the whole cluster, never an old one.
 func (s *Store) Holder(ctx context.Context) (Holder, error) {
 	var body json.RawMessage
-	if err := s.call(ctx, "/v3/kv/range", map[string]any{"key": []byte(s.Key)}, &body); err != nil {
+	if err := s.Client.Call(ctx, "/v3/kv/range", map[string]any{"key": []byte(s.Key)}, &body); err != nil {
 		return Holder{}, err
 	}
 	return parseRange(body, s.Key)
@@ -58,7 +53,7 @@ func (s *Store) Holder(ctx context.Context) (Holder, error) {
 func (s *Store) Take(ctx context.Context, lease string, value []byte) (Holder, error) {
 	key := []byte(s.Key)
 	var body json.RawMessage
-	err := s.call(ctx, "/v3/kv/txn", map[string]any{
+	err := s.Client.Call(ctx, "/v3/kv/txn", map[string]any{
 		"compare": []any{map[string]any{"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": "0"}},
 		"success": []any{
 			map[string]any{"request_put": map[string]any{"key": key, "value": value, "lease": lease}},
@@ -72,74 +67,72 @@ func (s *Store) Take(ctx context.Context, lease string, value []byte) (Holder, e
 	return parseTxn(body, s.Key)
 }
 
+// header is of every answer; what is zero is not there.
+type header struct {
+	Revision string `json:"revision"` // of the whole store
+}
+
+// pair is the key as etcd has it.
+type pair struct {
+	Key    []byte `json:"key"`
+	Value  []byte `json:"value"`
+	Create string `json:"create_revision"`
+	Lease  string `json:"lease"`
+}
+
 // parseTxn reads the answer to Take: of either branch the last part is a range.
 func parseTxn(body []byte, key string) (Holder, error) {
 	var doc struct {
-		Header    json.RawMessage `json:"header"`
+		Header    header `json:"header"`
 		Responses []struct {
-			Range json.RawMessage `json:"response_range"`
+			Range *struct {
+				KVs []pair `json:"kvs"`
+			} `json:"response_range"`
 		} `json:"responses"`
 	}
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return Holder{}, fmt.Errorf("not an answer of etcd's: %w: %.80q", err, body)
 	}
-	if len(doc.Responses) == 0 || doc.Responses[len(doc.Responses)-1].Range == nil {
+	n := len(doc.Responses)
+	if n == 0 || doc.Responses[n-1].Range == nil {
 		return Holder{}, fmt.Errorf("not an answer of etcd's: no range: %.80q", body)
 	}
-	var part struct {
-		KVs json.RawMessage `json:"kvs"`
-	}
-	if err := json.Unmarshal(doc.Responses[len(doc.Responses)-1].Range, &part); err != nil {
-		return Holder{}, fmt.Errorf("not an answer of etcd's: %w: %.80q", err, body)
-	}
-	whole, err := json.Marshal(map[string]json.RawMessage{"header": orNull(doc.Header), "kvs": orNull(part.KVs)})
-	if err != nil {
-		return Holder{}, fmt.Errorf("not an answer of etcd's: %w", err)
-	}
-	h, err := parseRange(whole, key)
+	h, err := holder(doc.Header, doc.Responses[n-1].Range.KVs, key)
 	if err == nil && h.ID == "" {
 		err = errors.New("not an answer of etcd's: it is neither taken nor anybody's")
 	}
 	return h, err
 }
 
-func orNull(m json.RawMessage) json.RawMessage {
-	if m == nil {
-		return json.RawMessage("null")
-	}
-	return m
-}
-
 // parseRange reads the answer to a range of one key.
 func parseRange(body []byte, key string) (Holder, error) {
 	var doc struct {
-		Header struct {
-			Revision string `json:"revision"`
-		} `json:"header"`
-		KVs []struct {
-			Key    []byte `json:"key"`
-			Value  []byte `json:"value"`
-			Create string `json:"create_revision"`
-			Lease  string `json:"lease"`
-		} `json:"kvs"`
+		Header header `json:"header"`
+		KVs    []pair `json:"kvs"`
 	}
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return Holder{}, fmt.Errorf("not an answer of etcd's: %w: %.80q", err, body)
 	}
-	revision, err := strconv.ParseInt(doc.Header.Revision, 10, 64)
+	return holder(doc.Header, doc.KVs, key)
+}
+
+// holder is who has the key by these pairs, of which there is one at most.
+func holder(at header, kvs []pair, key string) (Holder, error) {
+	revision, err := strconv.ParseInt(at.Revision, 10, 64)
 	if err != nil || revision <= 0 {
-		return Holder{}, fmt.Errorf("not an answer of etcd's: no revision: %.80q", body)
+		return Holder{}, fmt.Errorf("not an answer of etcd's: revision %.80q", at.Revision)
 	}
-	if len(doc.KVs) == 0 {
+	if len(kvs) == 0 {
 		return Holder{revision: revision}, nil
 	}
-	kv := doc.KVs[0]
+	kv := kvs[0]
 	token, err := strconv.ParseInt(kv.Create, 10, 64)
-	if len(doc.KVs) > 1 || string(kv.Key) != key || err != nil || token <= 0 || token > revision {
-		return Holder{}, fmt.Errorf("not an answer of etcd's to this question: %.200q", body)
+	if len(kvs) > 1 || string(kv.Key) != key || err != nil || token <= 0 || token > revision {
+		return Holder{}, fmt.Errorf("not an answer of etcd's to this question: %d keys, the first %.80q, made in %.20q of %d",
+			len(kvs), kv.Key, kv.Create, revision)
 	}
 	h := Holder{}
-	if json.Unmarshal(kv.Value, &h) != nil || !plain.MatchString(h.ID) {
+	if json.Unmarshal(kv.Value, &h) != nil || !names.Plain(h.ID) {
 		h = Holder{ID: "unknown"} // somebody's hand: it is taken, all the same
 	}
 	h.Token, h.lease, h.revision = token, kv.Lease, revision
@@ -149,51 +142,4 @@ func parseRange(body []byte, key string) (Holder, error) {
 // Changed returns when the key may have changed since a holder was read, and after wait.
 func (s *Store) Changed(ctx context.Context, h Holder, wait time.Duration) error {
 	return s.Client.Watch(ctx, s.Key, h.revision+1, wait)
-}
-
-// call asks one member, the next one after a failure.
-func (s *Store) call(ctx context.Context, path string, body, into any) error {
-	c := s.Client
-	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("no whole answer within %v", c.Timeout))
-	defer cancel()
-	err := s.ask(ctx, c.Endpoints[int(s.at.Load())%len(c.Endpoints)]+path, body, into)
-	if err != nil {
-		s.at.Add(1)
-		if ctx.Err() != nil && !errors.Is(err, etcd.ErrNoLease) {
-			return context.Cause(ctx)
-		}
-	}
-	return err
-}
-
-func (s *Store) ask(ctx context.Context, url string, body, into any) error {
-	text, err := json.Marshal(body) // a []byte becomes base64, as the gateway has it
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := s.Client.HTTP.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, s.Client.Most+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("half an answer: %d bytes, then %w", len(answer), err)
-	case int64(len(answer)) > s.Client.Most:
-		return fmt.Errorf("an answer of more than %d bytes", s.Client.Most)
-	case resp.StatusCode != http.StatusOK && bytes.Contains(answer, []byte("lease not found")):
-		return etcd.ErrNoLease
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s: %.200q", resp.Status, answer)
-	}
-	if err := json.Unmarshal(answer, into); err != nil {
-		return fmt.Errorf("not an answer of etcd's: %w: %.80q", err, answer)
-	}
-	return nil
 }

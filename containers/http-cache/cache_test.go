@@ -280,7 +280,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	}
 }
 
-func until(t *testing.T, f func() error) {
+func until(t testing.TB, f func() error) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		err := f()

@@ -165,7 +165,35 @@ func (b *bench) get(target string, headers ...string) answer {
 	if a.Err != nil {
 		b.t.Fatal(a.Err)
 	}
+	b.stored()
 	return a
+}
+
+// stored waits until what has come whole is in the store: a client has its answer a moment before. What is still on its way,
+// or asked for in the background, is not waited for.
+func (b *bench) stored() {
+	b.t.Helper()
+	until(b.t, func() error {
+		s := b.Cache.Store
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for f := range s.flights {
+			select {
+			case <-f.done:
+			default:
+				continue
+			}
+			whole := true
+			if o := f.out.object; o != nil {
+				_, whole = o.Body.Whole()
+				whole = whole || o.Body.Length == int64(o.Body.Len())
+			}
+			if whole {
+				return fmt.Errorf("the answer for %q is not stored yet", f.key)
+			}
+		}
+		return nil
+	})
 }
 
 // together asks n times at once.

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+
+	"distlab/containers/internal/names"
 )
 
 // StoreAPI is the store over HTTP. Writers say who they are in headers: Fencing-Token, Writer, Session, Op-Id.
@@ -57,15 +59,15 @@ func (c *credentials) read(r *http.Request, session bool) error {
 		}
 	}
 	c.writer, c.id = r.Header.Get("Writer"), r.Header.Get("Op-Id")
-	if !plain.MatchString(c.writer) {
-		return fmt.Errorf("%w: the header Writer is a name: up to 63 of a-z, 0-9, dot, dash and underscore", errBad)
+	if !names.Plain(c.writer) {
+		return fmt.Errorf("%w: the header Writer is %s", errBad, names.What)
 	}
 	return checkID(c.id)
 }
 
 // checkID is for what a client calls its request: it is kept, and need not be there.
 func checkID(id string) error {
-	if id != "" && !plain.MatchString(id) {
+	if id != "" && !names.Plain(id) {
 		return fmt.Errorf("%w: the header Op-Id is a name, or not there", errBad)
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"distlab/containers/internal/names"
 )
 
 // Clerk is an app that must be alone: it has the balances in memory, and what it adds to is what it remembers. Two of them
@@ -91,7 +93,7 @@ func (c *Clerk) serve(do func(r *http.Request, name string) (balance, error)) ht
 		name := r.PathValue("name")
 		var b balance
 		err := checkID(r.Header.Get("Op-Id"))
-		if err == nil && !plain.MatchString(name) {
+		if err == nil && !names.Plain(name) {
 			err = fmt.Errorf("%w: no account's name: %.80q", errBad, name)
 		}
 		if err == nil {

@@ -24,6 +24,7 @@ import (
 
 	"distlab/containers/internal/daemon"
 	"distlab/containers/internal/env"
+	"distlab/containers/internal/names"
 
 	"golang.org/x/net/netutil"
 )
@@ -69,8 +70,8 @@ func (cfg config) Check() error {
 			add("%s=%.80q: not http://host:port", u[0], u[1])
 		}
 	}
-	if !plain.MatchString(cmp.Or(cfg.ID, "host")) {
-		add("ID=%.80q: not a name: up to 63 of a-z, 0-9, dot, dash and underscore", cfg.ID)
+	if !names.Plain(cmp.Or(cfg.ID, "host")) {
+		add("ID=%.80q: not %s", cfg.ID, names.What)
 	}
 	if cfg.JournalPath != "" {
 		add("JOURNAL_PATH: means nothing with ROLE=clerk")
@@ -102,6 +103,9 @@ func run(ctx context.Context, cfg config, p *daemon.Process) error {
 		if cfg.ID == "" {
 			if cfg.ID, err = os.Hostname(); err != nil {
 				return err
+			}
+			if !names.Plain(cfg.ID) {
+				return fmt.Errorf("ID: this host's name %.80q is not %s: set ID", cfg.ID, names.What)
 			}
 		}
 		clerk := &Clerk{

@@ -6,14 +6,12 @@ import (
 	"maps"
 	"math"
 	"os"
-	"regexp"
 	"sort"
 	"sync"
 	"time"
-)
 
-// plain are the names of accounts and writers.
-var plain = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
+	"distlab/containers/internal/names"
+)
 
 // What happened to what was asked of the store.
 const (
@@ -84,7 +82,7 @@ func (s *Store) Begin(token int64, writer, id string) (session int64, accounts m
 
 // Write replaces a balance.
 func (s *Store) Write(token, session int64, writer, account string, balance int64, id string) error {
-	if !plain.MatchString(account) {
+	if !names.Plain(account) {
 		return fmt.Errorf("%w: no account's name: %.80q", errBad, account)
 	}
 	s.mu.Lock()

@@ -15,9 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -26,6 +24,7 @@ import (
 	"distlab/containers/internal/etcd"
 	"distlab/containers/internal/forward"
 	"distlab/containers/internal/http1"
+	"distlab/containers/internal/names"
 )
 
 const (
@@ -66,22 +65,15 @@ type config struct {
 	daemon.Config
 }
 
-var plain = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
-
 // Check finds what is no name, URL or header.
 func (cfg config) Check() error {
 	var bad []error
 	add := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
-	if !plain.MatchString(cfg.Election) {
-		add("ELECTION=%.80q: not a name: up to 63 of a-z, 0-9, dot, dash and underscore", cfg.Election)
+	if !names.Plain(cfg.Election) {
+		add("ELECTION=%.80q: not %s", cfg.Election, names.What)
 	}
-	if len(cfg.Endpoints) == 0 {
-		add("ETCD_ENDPOINTS: none")
-	}
-	for _, e := range cfg.Endpoints {
-		if u, err := url.Parse(e); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			add("ETCD_ENDPOINTS: %.80q: not http://host:port", e)
-		}
+	if err := etcd.CheckEndpoints(cfg.Endpoints); err != nil {
+		add("ETCD_ENDPOINTS: %w", err)
 	}
 	if h := cfg.OwnerHeader; strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) {
 		add("OWNER_HEADER=%.80q: not a name", h)
@@ -102,9 +94,6 @@ var cost = daemon.Cost{Own: 16 << 20, Connection: 24 << 10, Request: 80 << 10}
 
 func run(ctx context.Context, cfg config, p *daemon.Process) error {
 	p.Fit(&cfg.MaxConnections, &cfg.MaxRequests, cost)
-	for i, e := range cfg.Endpoints {
-		cfg.Endpoints[i] = strings.TrimRight(e, "/")
-	}
 	metrics := newMetrics(p.Metrics)
 	watch := &Watch{
 		Key: cfg.KeyPrefix + cfg.Election + "/owner", Relist: cfg.Relist,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"distlab/containers/internal/etcd"
+	"distlab/containers/internal/names"
 )
 
 // View is the owner as the key in etcd says. Term is another one with each life of an owner.
@@ -112,7 +113,7 @@ func read(kvs []etcd.KV, key string) (View, error) {
 		if err := json.Unmarshal(kv.Value, &v); err != nil {
 			return View{}, fmt.Errorf("%w: %.80q", err, kv.Value)
 		}
-		if host, port, err := net.SplitHostPort(v.Address); err != nil || host == "" || port == "" || !plain.MatchString(v.ID) {
+		if host, port, err := net.SplitHostPort(v.Address); err != nil || host == "" || port == "" || !names.Plain(v.ID) {
 			return View{}, fmt.Errorf("no owner with an address: %.200q", kv.Value)
 		}
 		return v, nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"distlab/containers/internal/dial"
 )
 
 // Attempt is one request to one replica, as /explain tells it.
@@ -180,8 +182,12 @@ func (r *Root) ask(ctx context.Context, q question) (out asked) {
 				out.err, out.late = res.err, true
 			default:
 				end(res.n, failed, res.err)
-				rep.failed(r.Avoid)
 				out.err = res.err
+				if dial.Local(res.err) { // no fault of the leaf's; the next one may have a connection that is open
+					r.Metrics.local.Inc()
+				} else {
+					rep.failed(r.Avoid)
+				}
 				r.Log.Debug("leaf failed", "shard", q.shard, "replica", rep.addr, "error", res.err)
 				if len(queue) > 0 && ctx.Err() == nil {
 					start(failover)

@@ -15,6 +15,7 @@ type metrics struct {
 	hedgesWon  prometheus.Counter
 	partial    prometheus.Counter
 	missing    *prometheus.CounterVec
+	local      prometheus.Counter
 	rounds     prometheus.Counter
 	statistics prometheus.Counter
 	inFlight   prometheus.Gauge
@@ -39,8 +40,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "search_root_partial_total", Help: "Searches that were not answered whole.",
 		}),
 		missing: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "search_root_missing_total", Help: "Shards that were missing in an answer, by why: deadline or unreachable.",
+			Name: "search_root_missing_total", Help: "Shards that were missing in an answer, by why: deadline, unreachable or local.",
 		}, []string{"why"}),
+		local: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "search_root_local_failures_total", Help: "Requests to leaves that this machine could not make; no leaf is blamed.",
+		}),
 		rounds: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "search_root_rounds_again_total", Help: "Times that leaves were asked anew because their documents had changed.",
 		}),
@@ -54,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "search_root_seconds", Help: "Time that searches took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
 	}
-	reg.MustRegister(m.requests, m.asks, m.denied, m.hedgesWon, m.partial, m.missing,
+	reg.MustRegister(m.requests, m.asks, m.denied, m.hedgesWon, m.partial, m.missing, m.local,
 		m.rounds, m.statistics, m.inFlight, m.seconds)
 	for _, kind := range []string{first, hedge, failover} {
 		m.asks.WithLabelValues(kind)

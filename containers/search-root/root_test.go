@@ -9,13 +9,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -372,6 +375,33 @@ func TestPartial(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	<-b.gone // it stops when the deadline is over
+}
+
+// TestOwnFault: that this machine has no descriptor left is no fault of a leaf, and is said.
+func TestOwnFault(t *testing.T) {
+	a, b := newFake(t, 0, hit("a", 1)), newFake(t, 0, hit("a", 1))
+	r := newRoot(t, []*fake{a, b})
+	var short atomic.Bool
+	r.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if short.Load() {
+			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}}}
+	short.Store(true)
+	res := r.Do(t.Context(), search(r))
+	if len(res.Shards.Missing) != 1 || res.Shards.Missing[0].Why != "local" || value(t, r.Metrics.local) != 2 {
+		t.Errorf("%+v, %v of its own", res.Shards.Missing, value(t, r.Metrics.local))
+	}
+	for _, rep := range r.shards[0] {
+		if rep.leaf.avoid.Load() != 0 {
+			t.Errorf("%s is blamed", rep.addr)
+		}
+	}
+	short.Store(false)
+	if res := r.Do(t.Context(), search(r)); res.Partial {
+		t.Errorf("%+v", res.Shards.Missing)
+	}
 }
 
 // The leaf is told what is left, less than the client's time; a root that does not propagate tells nothing and lets it

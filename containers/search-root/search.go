@@ -76,7 +76,7 @@ type Search struct {
 // Missing is a shard that is not in an answer.
 type Missing struct {
 	Shard     int    `json:"shard"`
-	Why       string `json:"why"` // deadline or unreachable
+	Why       string `json:"why"` // deadline, unreachable, or local: this machine has no descriptor left, say
 	Documents int    `json:"documents"`
 	Error     string `json:"error,omitempty"`
 }
@@ -219,8 +219,11 @@ func merge(s *Search, v view, outs []asked) *Result {
 	for _, o := range outs {
 		if o.answer == nil {
 			m := Missing{Shard: o.shard, Why: "unreachable"}
-			if o.late {
+			switch {
+			case o.late:
 				m.Why = "deadline"
+			case o.err != nil && dial.Local(o.err):
+				m.Why = "local"
 			}
 			if o.err != nil {
 				m.Error = o.err.Error()[:min(len(o.err.Error()), 200)]

@@ -39,6 +39,20 @@ type Client struct {
 	at atomic.Int64 // of the endpoint that answered last
 }
 
+// CheckEndpoints refuses what is no list of addresses of etcd's.
+func CheckEndpoints(list []string) error {
+	if len(list) == 0 {
+		return errors.New("no address of etcd's")
+	}
+	for _, one := range list {
+		u, err := url.Parse(one)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+			return fmt.Errorf("etcd: %.80q is not http://host:port", one)
+		}
+	}
+	return nil
+}
+
 // KV is a key with its value.
 type KV struct {
 	Key   []byte `json:"key"`
@@ -65,7 +79,7 @@ func End(prefix string) []byte {
 // Range is all keys that begin with a prefix, as of one revision.
 func (c *Client) Range(ctx context.Context, prefix string) ([]KV, int64, error) {
 	var body json.RawMessage
-	if err := c.call(ctx, "/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": End(prefix)}, &body); err != nil {
+	if err := c.Call(ctx, "/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": End(prefix)}, &body); err != nil {
 		return nil, 0, err
 	}
 	kvs, revision, err := ParseRange(body, prefix)
@@ -155,7 +169,7 @@ func (c *Client) ended(ctx context.Context, err error) error {
 func (c *Client) Grant(ctx context.Context, ttl time.Duration) (lease string, err error) {
 	var doc struct{ ID string }
 	seconds := strconv.FormatInt(int64(max(ttl, time.Second)/time.Second), 10)
-	if err := c.call(ctx, "/v3/lease/grant", map[string]any{"TTL": seconds}, &doc); err != nil {
+	if err := c.Call(ctx, "/v3/lease/grant", map[string]any{"TTL": seconds}, &doc); err != nil {
 		return "", err
 	}
 	if doc.ID == "" {
@@ -169,7 +183,7 @@ func (c *Client) Keep(ctx context.Context, lease string) error {
 	var doc struct {
 		Result struct{ TTL string } `json:"result"`
 	}
-	if err := c.call(ctx, "/v3/lease/keepalive", map[string]any{"ID": lease}, &doc); err != nil {
+	if err := c.Call(ctx, "/v3/lease/keepalive", map[string]any{"ID": lease}, &doc); err != nil {
 		return err
 	}
 	if doc.Result.TTL == "" {
@@ -180,16 +194,17 @@ func (c *Client) Keep(ctx context.Context, lease string) error {
 
 // Revoke ends a lease, and with it the keys that are bound to it.
 func (c *Client) Revoke(ctx context.Context, lease string) error {
-	return c.call(ctx, "/v3/lease/revoke", map[string]any{"ID": lease}, nil)
+	return c.Call(ctx, "/v3/lease/revoke", map[string]any{"ID": lease}, nil)
 }
 
 // Put writes a key, bound to a lease.
 func (c *Client) Put(ctx context.Context, key, value, lease string) error {
-	return c.call(ctx, "/v3/kv/put", map[string]any{"key": []byte(key), "value": []byte(value), "lease": lease}, nil)
+	return c.Call(ctx, "/v3/kv/put", map[string]any{"key": []byte(key), "value": []byte(value), "lease": lease}, nil)
 }
 
-// call asks, and reads the whole answer.
-func (c *Client) call(ctx context.Context, path string, body, into any) error {
+// Call asks for what has no method here, by the gateway's path, and reads the whole answer. A []byte in the body becomes
+// base64, as the gateway has it. An answer that is not 200 is an error, [ErrNoLease] among them.
+func (c *Client) Call(ctx context.Context, path string, body, into any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("no whole answer within %v", c.Timeout))
 	defer cancel()
 	err := func() error {
@@ -222,12 +237,12 @@ func (c *Client) call(ctx context.Context, path string, body, into any) error {
 }
 
 func (c *Client) post(ctx context.Context, path string, body any) (*http.Response, error) {
-	text, err := json.Marshal(body) // a []byte becomes base64, as the gateway has it
+	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	endpoint := c.Endpoints[int(c.at.Load())%len(c.Endpoints)]
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+path, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+path, bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}

@@ -178,12 +178,12 @@ func stopped(m *check.M, n node, since time.Time) (at time.Time) {
 	return at
 }
 
-// apart notes whether each term had ended when the next began, by the electors' own account. They are on one machine, and so have one
-// time of day.
-func apart(as *check.Tally, all []term) {
+// apart notes whether each term had ended when the next began, by the electors' own account, where it is known when it ended. They
+// are on one machine, and so have one time of day.
+func apart(ways *check.Ways, all []term) {
 	for i := 1; i < len(all); i++ {
 		if before := all[i-1]; !before.ended.IsZero() {
-			as.Note(!before.ended.After(all[i].began), "%s began with token %d when %s still was the owner for %v",
+			ways.Way("by the electors' own account").Note(!before.ended.After(all[i].began), "%s began with token %d when %s still was the owner for %v",
 				all[i].id, all[i].token, before.id, before.ended.Sub(all[i].began))
 		}
 	}

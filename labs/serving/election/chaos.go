@@ -69,8 +69,7 @@ func chaos(m *check.M) check.Result {
 	var ways check.Ways
 	ok := c.judge(m, &ways)
 	own := terms(m, began)
-	ways.Way("by the electors' own account").Note(true, "")
-	apart(ways.Way("by the electors' own account"), own)
+	apart(&ways, own)
 	return ways.Decide().Because("%d of %d operations answered, in %.0f %% of the time, %d terms\n%q", ok, len(c.all()),
 		100*available(c.all()), len(own), did)
 }

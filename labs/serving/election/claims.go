@@ -25,7 +25,7 @@ func oneLeader(m *check.M) check.Result {
 	var ways check.Ways
 	ok := c.judge(m, &ways)
 	own := terms(m, began)
-	apart(ways.Way("by the electors' own account"), own)
+	apart(&ways, own)
 	m.Need(len(own) >= rounds && t.Token > first, "of %d changes %d were seen", rounds, len(own))
 	return ways.Decide().Because("%d operations answered, %d terms", ok, len(own))
 }
@@ -170,8 +170,7 @@ func noEtcd(m *check.M) check.Result {
 	}
 	c.do(m.Context(), c.names[0], 5, "")
 	c.judge(m, &ways)
-	apart(ways.Way("by the electors' own account"), terms(m, began))
-	ways.Way("by the electors' own account").Note(true, "")
+	apart(&ways, terms(m, began))
 	return ways.Decide().Because("%s gave up after %v, %s followed", owner.pod, over, next.pod)
 }
 
@@ -338,6 +337,6 @@ func skew(m *check.M) check.Result {
 	c.judge(m, &ways)
 	// It may have been the owner for long.
 	all := slices.DeleteFunc(terms(m, time.Now().Add(-time.Hour)), func(t term) bool { return t.token < old })
-	apart(ways.Way("by the electors' own account"), all)
+	apart(&ways, all)
 	return ways.Decide().Because("%s followed %s", next.pod, owner.pod)
 }

@@ -79,10 +79,10 @@ func TestApart(t *testing.T) {
 		{"two at a time", []term{{token: 1, began: at(1), ended: at(4)}, {token: 2, began: at(3)}}, false},
 		{"one was killed", []term{{token: 1, began: at(1)}, {token: 2, began: at(3), ended: at(4)}, {token: 3, began: at(5)}}, true},
 	} {
-		var as check.Tally
-		apart(&as, tt.all)
-		if as.Whole() != tt.want {
-			t.Errorf("%s: %v: %s", tt.name, &as, as.Odd())
+		var ways check.Ways
+		apart(&ways, tt.all)
+		if res := ways.Decide(); (res.Verdict == check.Pass) != tt.want {
+			t.Errorf("%s: %s: %s", tt.name, res.Measured, res.Detail)
 		}
 	}
 }
