@@ -204,3 +204,23 @@ func TestBuildTellsHowFar(t *testing.T) {
 		})
 	}
 }
+
+// TestMutants: each mutant applies to what is there, and says what it breaks and who must see it. One that does not proves nothing.
+func TestMutants(t *testing.T) {
+	patches, err := filepath.Glob("labs/*/*/mutants/*.patch")
+	if err != nil || len(patches) == 0 {
+		t.Fatalf("%v, %d patches", err, len(patches))
+	}
+	for _, patch := range patches {
+		text, err := os.ReadFile(patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head, _, _ := strings.Cut(string(text), "\n\n"); !strings.HasPrefix(head, "breaks: ") || !strings.Contains(head, "\nseen by: ") {
+			t.Errorf("%s begins with %q", patch, head)
+		}
+		if out, err := exec.Command("git", "apply", "--check", patch).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", patch, err, out)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/subtle"
 	"log/slog"
 	"maps"
 	"net"
@@ -152,25 +151,6 @@ func (c *Cache) pass(r *request, t told) {
 	}
 	c.mark(resp.Header, t)
 	r.Answer(resp)
-}
-
-func safe(method string) bool {
-	return method == http.MethodOptions || method == "PROPFIND" || method == "REPORT" || method == "SEARCH"
-}
-
-// invalidate forgets what an unsafe request has changed: its own target, and what its answer names on the same host
-// (RFC 9111 section 4.4).
-func (c *Cache) invalidate(r *request, h http.Header) {
-	c.Store.Purge(r.key)
-	for _, name := range []string{"Location", "Content-Location"} {
-		if at := h.Get(name); at != "" {
-			u, err := r.Request.URL.Parse(at)
-			if err != nil || u.Host != "" && !strings.EqualFold(u.Host, r.Request.Host) {
-				continue
-			}
-			c.Store.Purge(keyOf(r.Out, u.RequestURI()))
-		}
-	}
 }
 
 // conditions are a client's own, which the cache answers by itself.
@@ -336,156 +316,6 @@ func (c *Cache) background(r *request, o *Object, header http.Header) {
 		<-f.done
 		c.leave(f)
 	}()
-}
-
-// answer takes part in a flight and answers with what comes of it. It is false where the request must try again: what
-// came was not for it, or, the first time, was nothing.
-func (c *Cache) answer(r *request, stale *Object, join string, t *told, again bool) bool {
-	f, first := c.board(r, join, stale)
-	defer c.leave(f)
-	if !first {
-		t.collapsed = true
-		timer := time.NewTimer(c.Patience)
-		defer timer.Stop()
-		select {
-		case <-f.done:
-		case <-r.Context().Done():
-			r.result = "left"
-			r.Explain(errLeft, "the origin")
-			return true
-		case <-timer.C:
-			t.detail, t.collapsed = "alone", false
-			return false
-		}
-	} else {
-		select {
-		case <-f.done:
-		case <-r.Context().Done():
-			r.result = "left"
-			r.Explain(errLeft, "the origin")
-			return true
-		}
-	}
-	out := &f.out
-	t.status, t.stored = out.status, out.stored
-	switch {
-	case out.failed():
-		return c.failed(r, f, stale, t, first, again)
-	case out.object != nil && (first || out.open && out.object.Fits(r.asked, r.Out.Header)):
-		r.result = map[bool]string{true: "miss", false: "collapsed"}[first]
-		if first && stale != nil && out.status == http.StatusNotModified {
-			r.result = "revalidated"
-		}
-		c.serve(r.Exchange, out.object, *t)
-		return true
-	case first:
-		r.result = "pass"
-		resp := out.resp
-		c.mu.Lock()
-		out.resp = nil // it is ours to close
-		c.mu.Unlock()
-		t.detail = out.why
-		c.mark(resp.Header, *t)
-		c.give(r, resp)
-		return true
-	}
-	t.collapsed = false
-	if !out.open {
-		t.detail = "alone"
-	}
-	return false
-}
-
-// give passes the origin's answer to a question on to the one client that it is for, who may have wanted less.
-func (c *Cache) give(r *request, resp *http.Response) {
-	same := resp.StatusCode == http.StatusOK && unchanged(r.Request.Header, resp.Header)
-	if !same && r.Request.Method != http.MethodHead {
-		r.Answer(resp)
-		return
-	}
-	resp.Body.Close()
-	clean(resp.Header)
-	h, status := r.Header(), resp.StatusCode
-	for name, values := range resp.Header {
-		h[name] = values
-	}
-	if same {
-		status = http.StatusNotModified
-		for _, name := range ofBody {
-			delete(h, name)
-		}
-	}
-	r.WriteHeader(status)
-}
-
-// failed answers when the origin could not: with what is stale where that may be, else with the origin's own words to
-// the one who asked, and with ours to those who waited, after one more try for all of them together.
-func (c *Cache) failed(r *request, f *Flight, stale *Object, t *told, first, again bool) bool {
-	now := c.Store.Now()
-	if stale != nil && c.mayFail(stale, now) {
-		r.result = "stale"
-		t.detail = "stale-if-error"
-		c.serve(r.Exchange, stale, *t)
-		return true
-	}
-	out := &f.out
-	switch {
-	case !first && !again:
-		t.collapsed = false
-		return false
-	case first && out.resp != nil:
-		r.result = "pass"
-		c.mu.Lock()
-		resp := out.resp
-		out.resp = nil
-		c.mu.Unlock()
-		t.detail = out.why
-		c.mark(resp.Header, *t)
-		c.give(r, resp)
-	case first && out.err != nil:
-		r.result = "error"
-		c.mark(r.Header(), *t)
-		r.Explain(out.err, "the origin")
-	default:
-		r.result = "error"
-		c.mark(r.Header(), *t)
-		r.Header().Set("Retry-After", "1")
-		r.Fail(out.status, "the origin failed one who asked the same")
-	}
-	return true
-}
-
-// mayFail is whether an object may be used since the origin cannot answer.
-func (c *Cache) mayFail(o *Object, now time.Time) bool { return !o.Check && -o.Left(now) < o.Error }
-
-// purge forgets the request's target, or all that has the tags that its Cache-Tag names.
-func (c *Cache) purge(r *request) {
-	r.result = "purge"
-	token, bearer := strings.CutPrefix(r.Request.Header.Get("Authorization"), "Bearer ")
-	if c.Token == "" || !bearer || subtle.ConstantTimeCompare([]byte(token), []byte(c.Token)) != 1 {
-		c.Metrics.refused.WithLabelValues("purge").Inc()
-		r.Header().Set("Www-Authenticate", "Bearer")
-		r.Fail(http.StatusUnauthorized, "PURGE takes the token")
-		return
-	}
-	n := 0
-	tags := tagsOf(r.Request.Header)
-	for _, tag := range tags {
-		n += c.Store.PurgeTag(tag)
-	}
-	if len(tags) == 0 {
-		// With whatever scheme it was asked for: who purges stands on this side of the TLS.
-		for _, scheme := range []string{"http", "https"} {
-			r.Out.Header["X-Forwarded-Proto"] = []string{scheme}
-			n += c.Store.Purge(keyOf(r.Out, r.Target))
-		}
-	}
-	c.Metrics.purged.WithLabelValues(map[bool]string{true: "tag", false: "url"}[len(tags) > 0]).Add(float64(n))
-	c.Log.Info("purged", "target", r.Target, "host", r.Out.Host, "tags", tags, "objects", n)
-	h := r.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	r.WriteHeader(http.StatusOK)
-	r.Write([]byte(plural(n)))
 }
 
 // done is the end of an exchange.
